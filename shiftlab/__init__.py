@@ -1,0 +1,77 @@
+"""Domain adaptation under covariate and label shift.
+
+Given a labelled source and a target that differs from it: say how they differ, do what
+helps, and prove that it helped, or say that nothing did.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from shiftlab.adapter import Adapter, Facts
+    from shiftlab.against import AdaptedEstimator
+    from shiftlab.conditional.prior_correction import PriorCorrection
+    from shiftlab.conditional.resample import Resample
+    from shiftlab.diagnose import Diagnosis, diagnose
+    from shiftlab.domain import Domain
+    from shiftlab.feature_space.schema_alignment import SchemaAlignment
+    from shiftlab.label_space.finetune import FineTune
+    from shiftlab.marginal.alignment.coral import CORAL
+    from shiftlab.marginal.weighting.classifier import ClassifierWeighting
+    from shiftlab.pipeline import Pipeline, Transform, make_pipeline
+    from shiftlab.registry import list_adapters
+
+# Where each public name lives. Names are looked up on first use, so that importing the
+# package costs nothing and never imports torch.
+_HOMES = {
+    "Adapter": "shiftlab.adapter",
+    "AdaptedEstimator": "shiftlab.against",
+    "CORAL": "shiftlab.marginal.alignment.coral",
+    "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
+    "Diagnosis": "shiftlab.diagnose",
+    "Domain": "shiftlab.domain",
+    "Facts": "shiftlab.adapter",
+    "FineTune": "shiftlab.label_space.finetune",
+    "Pipeline": "shiftlab.pipeline",
+    "PriorCorrection": "shiftlab.conditional.prior_correction",
+    "Resample": "shiftlab.conditional.resample",
+    "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "Transform": "shiftlab.pipeline",
+    "diagnose": "shiftlab.diagnose",
+    "list_adapters": "shiftlab.registry",
+    "make_pipeline": "shiftlab.pipeline",
+}
+
+__all__ = [
+    "CORAL",
+    "AdaptedEstimator",
+    "Adapter",
+    "ClassifierWeighting",
+    "Diagnosis",
+    "Domain",
+    "Facts",
+    "FineTune",
+    "Pipeline",
+    "PriorCorrection",
+    "Resample",
+    "SchemaAlignment",
+    "Transform",
+    "__version__",
+    "diagnose",
+    "list_adapters",
+    "make_pipeline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'shiftlab' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

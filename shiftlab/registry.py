@@ -1,0 +1,89 @@
+"""The list of all adapters, and what they say about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+from shiftlab.adapter import DIFFERENCES, Adapter, Difference
+
+__all__ = ["ADAPTERS", "adapter_table", "list_adapters"]
+
+ADAPTERS: dict[str, str] = {
+    "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
+    "CORAL": "shiftlab.marginal.alignment.coral",
+    "FineTune": "shiftlab.label_space.finetune",
+    "PriorCorrection": "shiftlab.conditional.prior_correction",
+    "Resample": "shiftlab.conditional.resample",
+}
+"""Where each adapter lives: class name -> module. A new adapter is one line here."""
+
+NEEDS = ("source_labels", "target_labels", "several_sources", "classes", "images", "torch")
+
+
+def list_adapters(
+    handles: Difference | None = None, needs: str | Iterable[str] | None = None
+) -> list[type[Adapter]]:
+    """List the adapters, by what they handle and need.
+
+    Parameters
+    ----------
+    handles : {"feature_space", "marginal", "label_space", "conditional"}, default=None
+        Only adapters that answer this difference.
+    needs : str or iterable of str, default=None
+        Only adapters that need all of these, of ``source_labels``, ``target_labels``,
+        ``several_sources``, ``classes``, ``images`` and ``torch``.
+
+    Returns
+    -------
+    list of Adapter classes
+        Each with ``facts``. No torch is imported.
+
+    Raises
+    ------
+    ValueError
+        For a word that is none of the above.
+
+    Examples
+    --------
+    >>> from shiftlab import list_adapters
+    >>> [adapter.__name__ for adapter in list_adapters(handles="feature_space")]
+    ['SchemaAlignment']
+    """
+    if handles is not None and handles not in DIFFERENCES:
+        raise ValueError(f"handles must be one of {', '.join(DIFFERENCES)}; got {handles!r}")
+    wanted = {needs} if isinstance(needs, str) else set(needs or ())
+    unknown = sorted(wanted - set(NEEDS))
+    if unknown:
+        raise ValueError(f"needs must be among {', '.join(NEEDS)}; got {unknown}")
+    found: list[type[Adapter]] = [
+        getattr(import_module(module), name) for name, module in ADAPTERS.items()
+    ]
+    return [
+        adapter
+        for adapter in found
+        if (handles is None or handles in adapter.facts.handles) and wanted <= adapter.facts.needs
+    ]
+
+
+def adapter_table() -> str:
+    """Return the adapters as a Markdown table, one row each.
+
+    Returns
+    -------
+    str
+        The table that stands in the README; a test compares the two.
+    """
+    lines = ["| adapter | difference | helps when | needs | cost |", "|---|---|---|---|---|"]
+    for adapter in list_adapters():
+        facts = adapter.facts
+        cells = (
+            f"`{adapter.__name__}`",
+            ", ".join(h.replace("_", " ") for h in facts.handles),
+            facts.assumes,
+            ", ".join(sorted(n.replace("_", " ") for n in facts.needs)) or "-",
+            facts.cost,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
