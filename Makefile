@@ -21,7 +21,7 @@ slow: $(INSTALLED)
 	$(BIN)/pytest -m slow
 
 docs: $(INSTALLED)
-	$(BIN)/python docs/build.py
+	$(BIN)/pdoc --docformat numpy -o docs/_build shiftlab
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/run.py

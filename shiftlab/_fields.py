@@ -41,7 +41,8 @@ def as_rows(X: Any) -> tuple[Any, tuple[str, ...] | None]:
     if hasattr(X, "unlabelled"):
         raise TypeError("X is already a Domain; use it as it is, or X.with_(...) to change it")
     if is_frame(X):
-        columns = list(nw.from_native(X, eager_only=True).columns)
+        # pyarrow calls them column_names; narwhals would refuse repeated names in its own words.
+        columns = X.column_names if hasattr(X, "column_names") else X.columns
         names = tuple(str(c) for c in columns)
         repeated = sorted({c for c in names if names.count(c) > 1})
         if repeated:

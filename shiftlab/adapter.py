@@ -163,11 +163,15 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
         predictor = self._predictor()
         if predictor is not None:
             self.estimator_ = fit_estimator(predictor, self.source_)
+            self._after_training(target_domain)
         return self
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         """Set the fitted attributes and return the adapted source."""
         raise NotImplementedError(f"{type(self).__name__} must define _adapt")
+
+    def _after_training(self, target: Domain) -> None:
+        """Set what needs the trained ``estimator_``; nothing by default."""
 
     def _transform_target(self, target: Domain) -> Domain:
         """Map target-side rows into the adapted space; the identity by default."""

@@ -121,22 +121,26 @@ class AdaptedEstimator(BaseEstimator):  # type: ignore[misc]
     @available_if(_adapter_has("predict"))  # type: ignore[untyped-decorator]
     def predict(self, X: Any) -> Any:
         """Predict labels of target rows; see `Adapter.predict`."""
-        return self.adapter_.predict(self._check_rows(X))
+        rows = self._check_rows(X)
+        return self.adapter_.predict(rows)
 
     @available_if(_adapter_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
         """Predict class probabilities of target rows; see `Adapter.predict_proba`."""
-        return self.adapter_.predict_proba(self._check_rows(X))
+        rows = self._check_rows(X)
+        return self.adapter_.predict_proba(rows)
 
     @available_if(_adapter_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
         """Return decision values of target rows; see `Adapter.decision_function`."""
-        return self.adapter_.decision_function(self._check_rows(X))
+        rows = self._check_rows(X)
+        return self.adapter_.decision_function(rows)
 
     @available_if(_adapter_has("score"))  # type: ignore[untyped-decorator]
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return accuracy or R^2 on labelled rows; see `Adapter.score`."""
-        return float(self.adapter_.score(self._check_rows(X), y, sample_weight))
+        rows = self._check_rows(X)
+        return float(self.adapter_.score(rows, y, sample_weight))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -239,6 +239,8 @@ class Domain:
         rows = np.asarray(index)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
+        elif rows.size == 0:
+            rows = rows.astype(np.intp)  # NumPy makes floats of []
 
         def pick(column: Any) -> Any:
             return None if column is None else column[rows]
@@ -338,7 +340,7 @@ def _from_frame(frame: Any, label: str | None, name: str) -> Domain:
     matching = [c for c in table.columns if str(c) == label]
     if not matching:
         raise ValueError(f"label={label!r} is not a column; the columns are {list(table.columns)}")
-    column = table[matching[0]]
+    column = table.get_column(matching[0])
     X = nw.to_native(table.drop(matching[0]))
     known = ~column.is_null().to_numpy().astype(bool)
     y = column.to_numpy()

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 
 from shiftlab.adapter import Adapter, Difference, Facts
 from shiftlab.domain import Domain
-from shiftlab.supervised import fit_estimator, rows_for, weight_keyword
+from shiftlab.supervised import rows_for, weight_keyword
 
 __all__ = ["Pipeline", "Transform", "make_pipeline"]
 
@@ -28,7 +28,7 @@ class Transform(Adapter):
     on : {"source", "target", "both", "each"}, default="source"
         What it is fitted on. "each" fits one copy on the source and one on the target, so
         that `StandardScaler` removes a difference of location and scale between them.
-        A transformer that needs labels is fitted on the source's only.
+        Only a transformer that is fitted on the source alone sees labels, the source's.
 
     Attributes
     ----------
@@ -64,13 +64,13 @@ class Transform(Adapter):
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         if self.on == "both":
-            fitted = self._fitted_on(Domain.concat([source.unlabelled(), target]))
+            fitted = self._fitted_on(Domain.concat([source, target]).unlabelled())
             self.source_transformer_ = self.target_transformer_ = fitted
         elif self.on == "each":
             self.source_transformer_ = self._fitted_on(source)
-            self.target_transformer_ = self._fitted_on(target)
+            self.target_transformer_ = self._fitted_on(target.unlabelled())
         else:
-            fitted = self._fitted_on(source if self.on == "source" else target)
+            fitted = self._fitted_on(source if self.on == "source" else target.unlabelled())
             self.source_transformer_ = self.target_transformer_ = fitted
         return source.with_(X=self._apply(self.source_transformer_, source))
 
@@ -80,12 +80,13 @@ class Transform(Adapter):
     def _fitted_on(self, domain: Domain) -> Any:
         transformer = clone(self.transformer)
         if get_tags(transformer).target_tags.required:
-            return fit_estimator(transformer, domain.with_(weight=None))
+            domain = domain.labelled_part()
         weights = {}
         keyword = weight_keyword(transformer)
         if domain.weight is not None and keyword is not None:
             weights[keyword] = domain.weight
-        return transformer.fit(rows_for(transformer, domain.X), **weights)
+        y = domain.y if domain.n_labelled == domain.n_rows else None
+        return transformer.fit(rows_for(transformer, domain.X), y, **weights)
 
     @staticmethod
     def _apply(transformer: Any, domain: Domain) -> Any:
@@ -177,7 +178,6 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
     # -- what the base class asks ---------------------------------------------------------
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
-        self._check_steps()
         self.steps_: list[tuple[str, Adapter]] = []
         if hasattr(self, "estimator_"):
             del self.estimator_
@@ -203,19 +203,16 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
         return target
 
     def _get_facts(self) -> Facts:
+        self._check_steps()
         steps = [s for _, s in self.steps if isinstance(s, Adapter)]
         facts = [step._get_facts() for step in steps]
         handled: list[Difference] = list(dict.fromkeys(h for f in facts for h in f.handles))
         asks = {f.target_labels for f in facts}
-        first = self.steps[0][1]
         return Facts(
             handles=tuple(handled),
             assumes=self.facts.assumes,
             source_labels=any(f.source_labels for f in facts),
             target_labels=next((a for a in ("required", "optional") if a in asks), "none"),
-            inputs=("dense", "sparse", "frame", "images")
-            if get_tags(first).input_tags.sparse
-            else ("dense", "frame", "images"),
             deep=any(f.deep for f in facts),
         )
 
@@ -245,7 +242,7 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
             as_adapter(step, name)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super(Adapter, self).__sklearn_tags__()  # those of the steps, not of an adapter
         if self.steps:
             tags.input_tags = get_tags(self.steps[0][1]).input_tags
             last = get_tags(self._last())
@@ -313,11 +310,12 @@ def as_adapter(step: Any, name: str) -> Adapter:
         If the step is none of these.
     """
     if isinstance(step, Adapter):
-        return clone(step)
+        copied: Adapter = clone(step)
+        return copied
     if hasattr(step, "fit_resample"):
         from shiftlab.conditional.resample import Resample
 
-        return Resample(clone(step))
+        return Resample(step)
     if isinstance(step, BaseEstimator) and hasattr(step, "transform"):
         return Transform(step)
     raise TypeError(

@@ -193,7 +193,7 @@ def _frame_to_matrix(domain: Domain, who: str) -> NDArray[Any]:
         )
     columns = []
     for c in table.columns:
-        column = table[c]
+        column = table.get_column(c)
         values = column.to_numpy()
         if values.dtype == object or column.null_count():
             values = np.array([np.nan if v is None else float(v) for v in column.to_list()])

@@ -1,0 +1,30 @@
+"""Build data frames of the kind that a user gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals.stable.v1 as nw
+from numpy.typing import NDArray
+
+__all__ = ["frame_like"]
+
+
+def frame_like(frame: Any, matrix: NDArray[Any]) -> Any:
+    """Return a matrix as a data frame with the columns and the library of another.
+
+    Parameters
+    ----------
+    frame : data frame
+        pandas, polars or another that narwhals knows; only its columns are read.
+    matrix : ndarray of shape (n, d)
+        One column for each column of ``frame``.
+
+    Returns
+    -------
+    data frame
+        With the columns of ``frame`` and the dtype of ``matrix``.
+    """
+    table = nw.from_native(frame, eager_only=True)
+    columns = {c: matrix[:, j] for j, c in enumerate(table.columns)}
+    return nw.to_native(nw.from_dict(columns, backend=table.implementation))
