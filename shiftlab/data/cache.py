@@ -1,0 +1,88 @@
+"""Keep generated digits on disk: written whole or not at all, rebuilt when damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .formats import read_npz
+from .raw import DataFileError, RawDigits, Split
+from .resources import cache_dir
+
+__all__ = ["atomic_write", "cached_digits"]
+
+_log = logging.getLogger(__name__)
+
+
+def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that no reader ever sees half of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made when missing.
+    write : callable
+        Gets an open binary file beside ``path``, which is renamed to it afterwards.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from shiftlab.data.cache import atomic_write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     atomic_write(Path(folder) / "a" / "b", lambda file: file.write(b"whole"))
+    ...     (Path(folder) / "a" / "b").read_bytes()
+    b'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def cached_digits(key: str, make: Callable[[], dict[Split, RawDigits]], split: Split) -> RawDigits:
+    """Digits of one split from the cache, made first when they are not there.
+
+    Parameters
+    ----------
+    key : str
+        File name without ending; must name everything that the digits depend on
+        (recipe, version, seed, inputs).
+    make : callable
+        Makes both splits.
+    split : {"train", "test"}
+        Which half to return.
+
+    Returns
+    -------
+    RawDigits
+        The digits.
+    """
+    path = cache_dir() / "rendered" / f"{key}.npz"
+    if path.is_file():
+        try:
+            return read_npz(path, split)
+        except DataFileError as error:
+            _log.warning("rebuilding a damaged cache file: %s", error)
+    made = make()
+    arrays: dict[str, np.ndarray] = {}
+    for half, digits in made.items():
+        arrays[f"X_{half}"], arrays[f"y_{half}"] = digits.X, digits.y
+        if digits.mnist_index is not None:
+            arrays[f"idx_{half}"] = digits.mnist_index
+    try:
+        atomic_write(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    except OSError as error:  # a full or read-only disk costs time on the next call, nothing else
+        _log.warning("could not keep %s: %s", path, error)
+    return made[split]
