@@ -1,0 +1,31 @@
+"""The engine under the deep adapters: networks, one training loop, checkpoints."""
+
+from __future__ import annotations
+
+from shiftlab.deep.augment import Augmentation
+from shiftlab.deep.backbones import BACKBONES, BlockNet, as_block_net, build_backbone, digit_cnn
+from shiftlab.deep.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from shiftlab.deep.classifier import train_classifier
+from shiftlab.deep.images import as_image_array
+from shiftlab.deep.nets import TrainedNet
+from shiftlab.deep.training import History, TrainingError
+from shiftlab.deep.transfer import check_transferable, fine_tune
+
+__all__ = [
+    "BACKBONES",
+    "Augmentation",
+    "BlockNet",
+    "History",
+    "TrainedNet",
+    "TrainingError",
+    "as_block_net",
+    "as_image_array",
+    "build_backbone",
+    "check_transferable",
+    "digit_cnn",
+    "fine_tune",
+    "load_checkpoint",
+    "load_weights",
+    "save_checkpoint",
+    "train_classifier",
+]

@@ -1,0 +1,1 @@
+"""Adapters for label spaces that differ between source and target."""
