@@ -83,7 +83,7 @@ def _estimator_has(method: str) -> Any:
     """Make the check by which `available_if` shows or hides a method."""
 
     def check(self: Adapter) -> bool:
-        predictor = getattr(self, "estimator_", None) or self._predictor()
+        predictor = getattr(self, "estimator_", None) or self._answering()
         if predictor is None:
             raise AttributeError(
                 f"{type(self).__name__} has no {method} without an estimator: give it one, "
@@ -180,6 +180,10 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
     def _predictor(self) -> Any:
         """Return the unfitted estimator to train on the adapted source, or None."""
         return getattr(self, "estimator", None)
+
+    def _answering(self) -> Any:
+        """Return the unfitted object that will answer `predict` and the like, or None."""
+        return self._predictor()
 
     def _get_facts(self) -> Facts:
         return self.facts

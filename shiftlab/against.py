@@ -113,6 +113,8 @@ class AdaptedEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_rows(self, X: Any) -> Any:
         check_is_fitted(self, "adapter_")
+        if self.target is not None and "feature_space" in self.adapter_._get_facts().handles:
+            return X  # rows have the target's columns, not those of `fit`; the adapter checks them
         if hasattr(X, "columns") or getattr(X, "ndim", 2) > 2:
             validate_data(self, X, reset=False, skip_check_array=True)
             return X

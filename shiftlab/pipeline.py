@@ -141,7 +141,7 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
     >>> model = Pipeline(
     ...     [("scale", StandardScaler()), ("align", CORAL()), ("classify", LogisticRegression())]
     ... )
-    >>> model.fit((X, y), 3 * X).predict(3 * X[:2]).tolist()
+    >>> model.fit((X, y), 3 * X - 2).predict(3 * X[:2] - 2).tolist()
     ['no', 'no']
     """
 
@@ -196,6 +196,9 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
         """Return a final scikit-learn estimator; a predicting adapter is fitted in `_adapt`."""
         last = self._last()
         return last if _is_plain_predictor(last) else None
+
+    def _answering(self) -> Any:
+        return self._last() if len(self._before_predictor()) < len(self.steps) else None
 
     def _transform_target(self, target: Domain) -> Domain:
         for _, step in self.steps_:

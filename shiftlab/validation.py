@@ -9,6 +9,7 @@ import narwhals.stable.v1 as nw
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.utils import get_tags
 
 from shiftlab.domain import Domain
 
@@ -17,6 +18,7 @@ __all__ = [
     "check_columns",
     "check_memory",
     "check_pair",
+    "check_values",
     "flatten_images",
     "numeric_rows",
     "read_source",
@@ -155,6 +157,31 @@ def numeric_rows(domain: Domain, who: str, *, sparse: bool = False, missing: boo
         X = X.astype(np.float64)
     _check_finite(X, domain, who, missing)
     return X
+
+
+def check_values(domain: Domain, estimator: Any, who: str) -> None:
+    """Raise for infinity in an array, and for NaN that the estimator could not take.
+
+    For adapters that do not compute with the values themselves, so that a mistake shows in
+    `fit` and not in a later prediction. Frames may hold text and are left to the estimator.
+
+    Parameters
+    ----------
+    domain : Domain
+        Whose ``X`` to look at.
+    estimator : estimator or None
+        What will be trained; None takes anything.
+    who : str
+        The adapter, for the message.
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinity.
+    """
+    if not (domain.is_frame or domain.is_image):
+        takes_missing = estimator is None or get_tags(estimator).input_tags.allow_nan
+        numeric_rows(domain, who, sparse=True, missing=takes_missing)
 
 
 def _check_finite(X: Any, domain: Domain, who: str, missing: bool) -> None:

@@ -1,0 +1,1 @@
+"""Adapters for feature spaces that differ: ``X_S != X_T``."""

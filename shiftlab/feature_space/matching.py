@@ -1,0 +1,334 @@
+"""Match columns of two tables one to one, by name and by distribution."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import narwhals.stable.v1 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftlab.domain import Domain
+from shiftlab.feature_space.units import (
+    conversion_by_name,
+    conversions_by_distribution,
+    is_discrete,
+    ks_distance,
+    stem_of,
+    unit_of,
+    words,
+    worsening,
+)
+
+__all__ = [
+    "BY_CONTENT",
+    "Ambiguity",
+    "Column",
+    "Match",
+    "match_by_content",
+    "match_by_name",
+    "name_similarity",
+    "normal_form",
+    "read_columns",
+    "rename_categories",
+    "similarity",
+]
+
+Floats = NDArray[np.float64]
+
+BY_CONTENT = "name and distribution"
+
+# Distributions are compared on at most this many values a column, taken evenly.
+MOST_VALUES = 10_000
+# What names and distributions count for in the score of a match.
+NAME_SHARE = 0.4
+# A conversion of units that only the distributions speak for costs this much of the score.
+CONVERSION_COST = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column, as far as matching looks at it.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    numeric : bool
+        Whether it holds numbers (or booleans), rather than categories.
+    values : ndarray
+        Sorted finite numbers; empty for categories.
+    shares : dict of str to float
+        Share of each category in normal form; empty for numbers.
+    labels : tuple of str
+        Categories as they are written.
+    """
+
+    name: str
+    numeric: bool
+    values: Floats
+    shares: dict[str, float]
+    labels: tuple[str, ...] = ()
+
+
+class Match(NamedTuple):
+    """A matched pair: names, how it was found, and a score in 0..1."""
+
+    source: str
+    target: str
+    how: str
+    score: float
+
+
+class Ambiguity(NamedTuple):
+    """A source column with more than one candidate: names and scores, best first."""
+
+    source: str
+    candidates: list[tuple[str, float]]
+
+
+def normal_form(text: Any) -> str:
+    """Return text without case, spaces and punctuation; the text itself if nothing is left."""
+    plain = "".join(c for c in str(text).casefold() if c.isalnum())
+    return plain or str(text).strip()
+
+
+def read_columns(domain: Domain) -> list[Column]:
+    """Return the columns of a frame, or of an array with or without names."""
+    step = max(1, domain.n_rows // MOST_VALUES)
+    if not domain.is_frame:
+        names = domain.feature_names or tuple(str(j) for j in range(domain.n_features))
+        X = domain.X[::step]
+        X = X.toarray() if domain.is_sparse else X
+        return [Column(c, True, _sorted(X[:, j]), {}) for j, c in enumerate(names)]
+    table = nw.from_native(domain.X, eager_only=True)
+    columns = []
+    for j, name in enumerate(table.columns):
+        column = table[:, j][::step]
+        if column.dtype.is_numeric() or column.dtype == nw.Boolean:
+            values = column.drop_nulls().cast(nw.Float64).to_numpy()
+            columns.append(Column(str(name), True, _sorted(values), {}))
+        else:
+            # All rows: a rare category must be renamed as well.
+            counts = Counter(v for v in table[:, j].to_list() if v is not None and v == v)
+            shares: dict[str, float] = {}
+            for label, count in counts.items():
+                form = normal_form(label)
+                shares[form] = shares.get(form, 0.0) + count / counts.total()
+            columns.append(Column(str(name), False, np.empty(0), shares, tuple(counts)))
+    return columns
+
+
+def _sorted(values: NDArray[Any]) -> Floats:
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.sort(numbers[np.isfinite(numbers)])
+
+
+def name_similarity(a: str, b: str) -> float:
+    """Compare two names by their words; a word may be a prefix of the other's.
+
+    Edit distance is not used: "height" and "weight" are one letter apart.
+
+    Parameters
+    ----------
+    a, b : str
+        Column names; units at their end are left out.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> name_similarity("sepal_len", "Sepal Length (cm)"), name_similarity("height", "weight")
+    (1.0, 0.0)
+    """
+    first, second = (words(n)[:-1] if unit_of(n) else words(n) for n in (a, b))
+    if not first or not second:
+        return 0.0
+    left, matched = list(second), 0
+    for word in first:
+        for other in left:
+            short, long = sorted((word, other), key=len)
+            if word == other or (len(short) >= 3 and long.startswith(short)):
+                left.remove(other)
+                matched += 1
+                break
+    return matched / max(len(first), len(second))
+
+
+def similarity(source: Column, target: Column) -> float:
+    """Return how alike two distributions are, 0 to 1, up to a known conversion of units."""
+    if source.numeric != target.numeric:
+        return 0.0
+    if not source.numeric:
+        labels = source.shares.keys() | target.shares.keys()
+        gap = sum(abs(source.shares.get(v, 0) - target.shares.get(v, 0)) for v in labels)
+        return 1 - gap / 2 if labels else 0.0
+    n, m = len(source.values), len(target.values)
+    if not n or not m:
+        return 0.0
+    # What two samples of one distribution are apart on average is no evidence.
+    expected = 0.87 * float(np.sqrt(1 / n + 1 / m))
+    best = min(1.0, 1 - ks_distance(source.values, target.values) + expected)
+    named = conversion_by_name(source.name, target.name)
+    if named is not None:
+        converted = named.factor * target.values + named.offset
+        return max(best, min(1.0, 1 - ks_distance(source.values, converted) + expected))
+    if not (is_discrete(source.values) or is_discrete(target.values)):
+        for distance, _ in conversions_by_distribution(source.values, target.values)[:1]:
+            best = max(best, min(1.0, 1 - distance + expected) - CONVERSION_COST)
+    return best
+
+
+def match_by_name(
+    source: list[Column], target: list[Column]
+) -> tuple[list[Match], list[Ambiguity]]:
+    """Match equal names, then names that are equal up to case, spaces and punctuation.
+
+    Parameters
+    ----------
+    source, target : list of Column
+        Columns not matched so far.
+
+    Returns
+    -------
+    tuple of (matches, ambiguities)
+    """
+    target_names = {c.name for c in target}
+    matches = [Match(c.name, c.name, "same name", 1.0) for c in source if c.name in target_names]
+    ambiguities: list[Ambiguity] = []
+    for how, form in (
+        ("same name but for case or punctuation", normal_form),
+        ("same name, other unit", stem_of),
+    ):
+        done = {m.source for m in matches} | {a.source for a in ambiguities}
+        taken = {m.target for m in matches} | {t for a in ambiguities for t, _ in a.candidates}
+        groups: dict[str, tuple[list[Column], list[Column]]] = {}
+        for side, (columns, gone) in enumerate(((source, done), (target, taken))):
+            for column in columns:
+                if column.name not in gone:
+                    groups.setdefault(form(column.name), ([], []))[side].append(column)
+        for mine, theirs in groups.values():
+            if len(mine) == 1 and len(theirs) == 1:
+                if form is normal_form or _units_agree(mine[0], theirs[0]):
+                    matches.append(Match(mine[0].name, theirs[0].name, how, 1.0))
+            elif mine and theirs:
+                near = [(other.name, 1.0) for other in theirs]
+                ambiguities += [Ambiguity(column.name, near) for column in mine]
+    return matches, ambiguities
+
+
+def _units_agree(source: Column, target: Column) -> bool:
+    """Tell whether the ends of two names can be units: "vitamin c" and "vitamin k" are not."""
+    if not (source.numeric and target.numeric and len(source.values) and len(target.values)):
+        return False
+    named = conversion_by_name(source.name, target.name)
+    if named is None:
+        return unit_of(source.name) is None or unit_of(target.name) is None
+    if worsening(named, source.values, target.values) > 0:
+        return False
+    converted = named.factor * target.values + named.offset
+    n, m = len(source.values), len(target.values)
+    return ks_distance(source.values, converted) <= max(0.5, 1.36 * float(np.sqrt(1 / n + 1 / m)))
+
+
+def rename_categories(source: Column, target: Column) -> tuple[dict[str, str], list[str]]:
+    """Pair categories that differ by case, spaces or punctuation only.
+
+    Parameters
+    ----------
+    source, target : Column
+        Of categories.
+
+    Returns
+    -------
+    tuple of (renamed, new)
+        Target category -> source category, and target categories that the source has not.
+
+    Raises
+    ------
+    ValueError
+        If a category of the target could be several of the source.
+    """
+    forms: dict[str, list[str]] = {}
+    for label in source.labels:
+        forms.setdefault(normal_form(label), []).append(label)
+    renamed, new = {}, []
+    for label in target.labels:
+        if label in source.labels:
+            continue
+        near = forms.get(normal_form(label), [])
+        if len(near) > 1:
+            raise ValueError(
+                f"SchemaAlignment: category {label!r} of column {target.name!r} could be any of "
+                f"{sorted(near)}; rename it"
+            )
+        if near:
+            renamed[label] = near[0]
+        else:
+            new.append(label)
+    return renamed, new
+
+
+def match_by_content(
+    source: list[Column], target: list[Column], min_score: float, min_margin: float
+) -> tuple[list[Match], list[Ambiguity]]:
+    """Match what is left by the similarity of names and distributions.
+
+    A pair is matched when each is the other's best candidate, its score reaches
+    ``min_score`` and leads the next one on both sides by ``min_margin``. Matched columns
+    are taken out and the rest is looked at again.
+
+    Parameters
+    ----------
+    source, target : list of Column
+        Columns not matched so far.
+    min_score, min_margin : float
+        As in `SchemaAlignment`.
+
+    Returns
+    -------
+    tuple of (matches, ambiguities)
+        A source column without any candidate is in neither.
+    """
+    score = np.array(
+        [
+            [
+                NAME_SHARE * name_similarity(s.name, t.name) + (1 - NAME_SHARE) * similarity(s, t)
+                if s.numeric == t.numeric
+                else 0.0
+                for t in target
+            ]
+            for s in source
+        ]
+    ).reshape(len(source), len(target))
+    matches: list[Match] = []
+    rows, columns = list(range(len(source))), list(range(len(target)))
+    found = True
+    while found and rows and columns:
+        found = False
+        for i in rows:
+            left = score[np.ix_(rows, columns)]
+            j = columns[int(np.argmax(left[rows.index(i)]))]
+            best = score[i, j]
+            rivals = [score[i, c] for c in columns if c != j]
+            rivals += [score[r, j] for r in rows if r != i]
+            if best >= min_score and best - max(rivals, default=0.0) >= min_margin:
+                pair = source[i].name, target[j].name
+                matches.append(Match(*pair, BY_CONTENT, float(best)))
+                rows.remove(i)
+                columns.remove(j)
+                found = True
+                break
+    ambiguities = []
+    for i in rows:
+        near = sorted(((target[j].name, float(score[i, j])) for j in columns), key=lambda p: -p[1])
+        if near and near[0][1] >= min_score:
+            enough = min(min_score, near[0][1] - min_margin)
+            near = [pair for pair in near if pair[1] >= enough]
+            ambiguities.append(Ambiguity(source[i].name, near))
+    return matches, ambiguities

@@ -1,0 +1,1 @@
+"""Adapters for marginals that differ: ``P(X_S) != P(X_T)``."""

@@ -1,0 +1,1 @@
+"""Maps that bring the features of source and target together."""

@@ -1,0 +1,1 @@
+"""Importance weights for the source rows."""

@@ -1,0 +1,148 @@
+"""PriorCorrection against planted priors and Bayes' rule."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
+
+from shiftlab import Domain, PriorCorrection, Resample, make_pipeline
+
+MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+
+
+def classes_of(prior, n, seed, names=("a", "b", "c")):
+    """Gaussian classes with a given prior: the same P(X|Y) whatever the prior."""
+    rng = np.random.default_rng(seed)
+    codes = rng.choice(3, size=n, p=prior)
+    return MEANS[codes] + rng.normal(size=(n, 2)), np.array(names)[codes]
+
+
+def true_posterior(X, prior):
+    density = np.array([norm.pdf(X - m).prod(1) for m in MEANS]).T * prior
+    return density / density.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("method", ["em", "bbse"])
+@pytest.mark.parametrize("planted", [[0.1, 0.2, 0.7], [0.8, 0.1, 0.1], [0.0, 0.5, 0.5]])
+def test_planted_prior_is_recovered(method, planted):
+    source = classes_of([0.4, 0.3, 0.3], 3000, seed=0)
+    X, y = classes_of(planted, 3000, seed=1)
+    model = PriorCorrection(LogisticRegression(), method=method, random_state=0).fit(source, X)
+    np.testing.assert_allclose(model.prior_, planted, atol=0.05)
+    assert model.prior_.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(model.class_weights_, model.prior_ / model.source_prior_)
+    np.testing.assert_array_equal(model.classes_, ["a", "b", "c"])
+    plain = LogisticRegression().fit(*source)
+    assert model.score(X, y) > plain.score(X, y) + 0.01
+    before, after = (
+        log_loss(y, m.predict_proba(X), labels=["a", "b", "c"]) for m in (plain, model)
+    )
+    assert after < before - 0.02
+    assert np.abs(model.predict_proba(X) - true_posterior(X, np.array(planted))).mean() < 0.02
+
+
+def test_correction_is_bayes_rule():
+    source = classes_of([0.4, 0.3, 0.3], 500, seed=2)
+    X, _ = classes_of([0.1, 0.2, 0.7], 500, seed=3)
+    model = PriorCorrection(GaussianNB(), calibration="none", random_state=0).fit(source, X)
+    moved = model.estimator_.predict_proba(X) * model.prior_ / model.source_prior_
+    np.testing.assert_allclose(
+        model.predict_proba(X), moved / moved.sum(1, keepdims=True), atol=1e-10
+    )
+    # Naive Bayes with the estimated prior in the place of its own is the same classifier.
+    other = GaussianNB(priors=model.prior_).fit(*source)
+    np.testing.assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-10)
+
+
+def test_no_shift_keeps_the_source_prior():
+    prior = [0.5, 0.3, 0.2]
+    source, (X, _) = classes_of(prior, 3000, seed=4), classes_of(prior, 3000, seed=5)
+    model = PriorCorrection(LogisticRegression(), random_state=0).fit(source, X)
+    np.testing.assert_allclose(model.prior_, model.source_prior_, atol=0.04)
+
+
+def test_calibration_is_needed_and_reaches_the_posteriors():
+    """Ten copies of each column make naive Bayes overconfident."""
+    source = classes_of([1 / 3] * 3, 2000, seed=6)
+    X, y = classes_of([0.2, 0.1, 0.7], 2000, seed=7)
+    source, X = (np.tile(source[0], 10), source[1]), np.tile(X, 10)
+    raw, calibrated = (
+        PriorCorrection(GaussianNB(), calibration=c, random_state=0).fit(source, X)
+        for c in ("none", "auto")
+    )
+    planted = np.array([0.2, 0.1, 0.7])
+    assert calibrated.calibration_.temperature > 4
+    assert np.abs(calibrated.prior_ - planted).sum() < np.abs(raw.prior_ - planted).sum() - 0.02
+    assert log_loss(y, calibrated.predict_proba(X)) < 0.7 * log_loss(y, raw.predict_proba(X))
+
+
+def test_undoes_the_miscalibration_of_resampling():
+    rng = np.random.default_rng(8)
+    y = (rng.random(6000) < 0.08).astype(int)
+    X = rng.normal(size=(6000, 1)) + 2.0 * y[:, None]
+    test = slice(3000, None)
+    model = make_pipeline(
+        Resample("over", random_state=0), PriorCorrection(LogisticRegression(), random_state=0)
+    ).fit((X[:3000], y[:3000]), X[test])
+    resampled = make_pipeline(Resample("over", random_state=0), LogisticRegression())
+    resampled.fit((X[:3000], y[:3000]), X[test])
+    plain = LogisticRegression().fit(X[:3000], y[:3000])
+    losses = [log_loss(y[test], m.predict_proba(X[test])) for m in (model, resampled, plain)]
+    assert losses[1] > 1.8 * losses[2]
+    assert losses[0] < 1.05 * losses[2]
+    np.testing.assert_allclose(model["priorcorrection"].source_prior_, [0.5, 0.5])
+
+
+def test_source_prior_counts_weights():
+    X, y = classes_of([0.4, 0.3, 0.3], 600, seed=9)
+    weight = np.where(y == "a", 3.0, 1.0)
+    model = PriorCorrection(LogisticRegression(), random_state=0)
+    model.fit(Domain(X, y, weight=weight), X)
+    share = weight[y == "a"].sum() / weight.sum()
+    assert model.source_prior_[0] == pytest.approx(share)
+    np.testing.assert_allclose(model.prior_[0], (y == "a").mean(), atol=0.06)
+
+
+def test_decision_function_agrees_with_probabilities():
+    X, y = classes_of([0.4, 0.3, 0.3], 300, seed=10)
+    two = y != "c"
+    binary = PriorCorrection(LogisticRegression(), random_state=0).fit((X[two], y[two]), X[two])
+    p = binary.predict_proba(X)
+    np.testing.assert_allclose(binary.decision_function(X), np.log(p[:, 1] / p[:, 0]))
+    many = PriorCorrection(LogisticRegression(), random_state=0).fit((X, y), X)
+    np.testing.assert_array_equal(
+        many.decision_function(X).argmax(1), many.predict_proba(X).argmax(1)
+    )
+
+
+def test_classes_with_few_rows():
+    X, y = classes_of([0.5, 0.5, 0.0], 200, seed=11)
+    X, y = np.vstack([X, [[0.0, 9.0]]]), np.append(y, "c")
+    model = PriorCorrection(LogisticRegression(), random_state=0).fit((X, y), X)
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert model.prior_[2] < 0.05
+    with pytest.raises(ValueError, match=r"at least 2 rows of each class.*\['c'\].*method='em'"):
+        PriorCorrection(LogisticRegression(), method="bbse", random_state=0).fit((X, y), X)
+    tiny = PriorCorrection(LogisticRegression(), random_state=0)
+    tiny.fit((X[:3], np.array([0, 1, 1])), X[:3])
+    assert tiny.prior_.sum() == pytest.approx(1.0)
+
+
+def test_uninformative_predictions_are_refused_by_bbse():
+    X, y = classes_of([0.4, 0.3, 0.3], 300, seed=12)
+    with pytest.raises(ValueError, match=r"cannot tell the classes apart.*singular"):
+        PriorCorrection(DummyClassifier(), method="bbse", random_state=0).fit((X, y), X)
+
+
+def test_bad_input_is_named():
+    X, y = classes_of([0.4, 0.3, 0.3], 50, seed=13)
+    with pytest.raises(ValueError, match=r"LinearSVC has no predict_proba.*CalibratedClassifierCV"):
+        PriorCorrection(LinearSVC()).fit((X, y), X)
+    with pytest.raises(ValueError, match="at least 2 classes; got 1 class"):
+        PriorCorrection(LogisticRegression()).fit((X, np.zeros(50)), X)
+    with pytest.raises(ValueError, match="'method' parameter"):
+        PriorCorrection(LogisticRegression(), method="magic").fit((X, y), X)

@@ -1,0 +1,352 @@
+"""The command line on real files: what it writes, says, and exits with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import shiftlab
+from shiftlab.cli import main
+from shiftlab.cli.adapt import ESTIMATORS, resolve_method
+from shiftlab.registry import ADAPTERS
+
+pd = pytest.importorskip("pandas")
+
+
+def _table(n, seed, moved=0.0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    return pd.DataFrame(
+        {
+            "age": np.where(rng.random(n) < 0.05, np.nan, 40 + 8 * y + moved + rng.normal(0, 3, n)),
+            "town": np.where(rng.random(n) < 0.8, np.array(["ham", "york"])[y], "leeds"),
+            "member": rng.random(n) < 0.5,
+            "bought": np.array(["no", "yes"])[y],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    source, target = _table(300, 0), _table(200, 1, moved=2.0)
+    for name, frame in (("source", source), ("target", target)):
+        frame.to_csv(folder / f"{name}.csv", index=False)
+        frame.to_parquet(folder / f"{name}.parquet")
+    target.drop(columns="bought").to_csv(folder / "bare.csv", index=False)
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 3, 240)
+    X = rng.normal(size=(240, 4)) + y[:, None]
+    np.savez(folder / "source.npz", X=X[:140], y=y[:140])
+    np.savez(folder / "target.npz", X=1.5 * X[140:], y=y[140:])
+    return folder
+
+
+def _fails(capsys, arguments, *parts):
+    """Run a command that must end with one line on stderr and code 2."""
+    assert main([str(a) for a in arguments]) == 2
+    told = capsys.readouterr()
+    lines = told.err.strip().splitlines()
+    assert len(lines) == 1, told.err
+    assert "Traceback" not in told.err
+    for part in parts:
+        assert part in lines[0]
+
+
+def _read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("method", ["source-only", "coral", "ClassifierWeighting"])
+def test_adapt_writes_a_prediction_a_row(tables, tmp_path, capsys, ending, method):
+    out = tmp_path / "p.csv"
+    files = [tables / f"source.{ending}", tables / f"target.{ending}"]
+    assert (
+        main(
+            [str(a) for a in ("adapt", *files, "--label", "bought", "--method", method, "-o", out)]
+        )
+        == 0
+    )
+    told = capsys.readouterr().out
+    lines = _read(out)
+    truth = pd.read_csv(tables / "target.csv")["bought"]
+    predicted = np.array([line["prediction"] for line in lines])
+    assert [int(line["row"]) for line in lines] == list(range(200))
+    accuracy = (predicted == truth.to_numpy()).mean()
+    assert accuracy > 0.75
+    assert f"accuracy {accuracy:.4f} on 200 rows" in told
+    assert "target labels were in the file; used only for this score" in told
+    sums = [float(line["probability no"]) + float(line["probability yes"]) for line in lines]
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+
+
+def test_all_formats_give_the_same_predictions(tables, tmp_path):
+    found = []
+    for ending in ("csv", "parquet"):
+        out = tmp_path / f"{ending}.csv"
+        files = [str(tables / f"{name}.{ending}") for name in ("source", "target")]
+        assert (
+            main(["adapt", *files, "--label", "bought", "--method", "CORAL", "-o", str(out)]) == 0
+        )
+        found.append(out.read_text())
+    assert found[0] == found[1]
+
+
+def test_target_labels_change_no_prediction(tables, tmp_path, capsys):
+    outs = []
+    for name in ("target.csv", "bare.csv"):
+        out = tmp_path / name
+        arguments = ["adapt", tables / "source.csv", tables / name]
+        arguments += ["--label", "bought", "--method", "PriorCorrection", "-o", out]
+        assert main([str(a) for a in arguments]) == 0
+        outs.append(out.read_text())
+    assert outs[0] == outs[1]
+    assert capsys.readouterr().out.count("accuracy") == 1
+
+
+def test_other_labels_in_the_target_give_no_score(tables, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    frame = pd.read_csv(tables / "target.csv")
+    frame.assign(bought=frame["bought"].eq("yes").astype(int)).to_csv(other, index=False)
+    arguments = ["adapt", tables / "source.csv", other, "--label", "bought"]
+    arguments += ["--method", "source-only", "-o", tmp_path / "p.csv"]
+    assert main([str(a) for a in arguments]) == 0
+    told = capsys.readouterr().out
+    assert "no accuracy: the labels in other.csv (0, 1)" in told
+    assert "accuracy 0" not in told
+
+
+def test_adapt_on_npz_equals_the_library(tables, tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    out = tmp_path / "p.csv"
+    files = [str(tables / "source.npz"), str(tables / "target.npz")]
+    assert main(["adapt", *files, "--method", "coral", "-o", str(out)]) == 0
+    source, target = (np.load(f) for f in files)
+    model = shiftlab.CORAL(LogisticRegression(max_iter=2000))
+    expected = model.fit((source["X"], source["y"]), target["X"]).predict(target["X"])
+    assert [int(line["prediction"]) for line in _read(out)] == expected.tolist()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("method", ["Resample", "SchemaAlignment"])
+def test_other_methods_and_estimators_run(tables, tmp_path, capsys, method, estimator):
+    out = tmp_path / "p.csv"
+    files = [str(tables / "source.csv"), str(tables / "target.csv")]
+    arguments = ["adapt", *files, "--label", "bought", "--method", method]
+    assert main([*arguments, "--estimator", estimator, "-o", str(out)]) == 0, (
+        capsys.readouterr().err
+    )
+    assert len(_read(out)) == 200
+
+
+def test_schema_alignment_takes_renamed_columns(tables, tmp_path, capsys):
+    renamed = tmp_path / "renamed.csv"
+    frame = pd.read_csv(tables / "target.csv").rename(columns={"age": "AGE", "town": "Town"})
+    frame[["Town", "AGE", "member", "bought"]].to_csv(renamed, index=False)
+    out = tmp_path / "p.csv"
+    arguments = [
+        "adapt",
+        tables / "source.csv",
+        renamed,
+        "--label",
+        "bought",
+        "-o",
+        out,
+        "--method",
+    ]
+    _fails(capsys, [*arguments, "coral"], "lacks columns", "SchemaAlignment")
+    assert main([str(a) for a in (*arguments, "SchemaAlignment")]) == 0
+    truth = pd.read_csv(tables / "target.csv")["bought"]
+    predicted = np.array([line["prediction"] for line in _read(out)])
+    assert (predicted == truth.to_numpy()).mean() > 0.75
+
+
+def test_diagnose_writes_json_and_html(tables, tmp_path, capsys):
+    outs = tmp_path / "d.json", tmp_path / "d.html"
+    files = [str(tables / "source.csv"), str(tables / "target.csv")]
+    arguments = ["diagnose", *files, "--label", "bought"]
+    assert main([*arguments, "--json", str(outs[0]), "--html", str(outs[1])]) == 0
+    told = capsys.readouterr().out
+    found = json.loads(outs[0].read_text())
+    assert found["kind"]
+    assert "age" in told
+    assert outs[1].read_text().lstrip().lower().startswith("<!doctype html>")
+
+
+def test_what_is_wrong_is_said_in_one_line(tables, tmp_path, capsys):
+    source, target, out = tables / "source.csv", tables / "target.csv", tmp_path / "p.csv"
+    base = ["adapt", source, target, "--label", "bought", "-o", out, "--method"]
+    _fails(capsys, [*base, "corral"], "unknown method 'corral'", "did you mean CORAL")
+    _fails(capsys, ["adapt", tables / "no.csv", *base[2:], "coral"], "no.csv", "no such file")
+    _fails(capsys, ["adapt", tables, *base[2:], "coral"], "is a folder")
+    _fails(
+        capsys,
+        ["adapt", source, target, "--label", "bougt", "-o", out, "--method", "coral"],
+        "no column 'bougt'",
+        "did you mean bought",
+    )
+    _fails(
+        capsys, ["adapt", source, target, "-o", out, "--method", "coral"], "--label", "age, town"
+    )
+    _fails(capsys, ["adapt", source, target, "--method", "coral"], "output")
+    _fails(capsys, ["adapt", source, target, "--nonsense"], "nonsense")
+    _fails(capsys, ["frobnicate"], "frobnicate")
+    _fails(capsys, [*base[:-2], target, "--method", "coral"], "is an input")
+    _fails(capsys, [*base[:-2], tmp_path, "--method", "coral"], "is a folder")
+    _fails(capsys, ["diagnose", source, target, "--label", "bougt"], "no column 'bougt'")
+    _fails(capsys, ["digit5", "run", "--pairs", "mnist:cifar"], "unknown domain 'cifar'")
+    _fails(capsys, ["digit5", "run", "--config", "digit6"], "digit6", "no study of that name")
+    _fails(capsys, ["digit5", "run", "--config", "digit5", "--quick"], "exclude each other")
+    _fails(capsys, ["digit5", "report", "--out", tmp_path], "no results there")
+    _fails(capsys, ["data", "fetch", "mnits"], "unknown data set 'mnits'", "did you mean mnist")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("broken.parquet", b"PAR1 no", "cannot be read as parquet"),
+        ("broken.npz", b"PK\x03\x04 no", "cannot be read as npz"),
+        ("empty.csv", b"", "cannot be read as csv"),
+        ("header.csv", b"age,bought\n", "no rows"),
+        ("table.xlsx", b"", "cannot read .xlsx; use .csv, .parquet, .npz"),
+    ],
+)
+def test_damaged_files_are_named(tables, tmp_path, capsys, name, content, part):
+    path = tmp_path / name
+    path.write_bytes(content)
+    _fails(capsys, ["diagnose", path, tables / "target.csv"], name, part)
+
+
+def test_npz_never_unpickles_and_needs_its_arrays(tables, tmp_path, capsys):
+    path = tmp_path / "objects.npz"
+    np.savez(path, X=np.array([{"a": 1}], dtype=object))
+    _fails(capsys, ["diagnose", path, tables / "target.npz"], "objects.npz", "allow_pickle")
+    np.savez(path, data=np.eye(2))
+    _fails(capsys, ["diagnose", path, tables / "target.npz"], "no array X")
+    np.savez(path, X=np.eye(2))
+    arguments = [
+        "adapt",
+        path,
+        tables / "target.npz",
+        "--method",
+        "coral",
+        "-o",
+        tmp_path / "p.csv",
+    ]
+    _fails(capsys, arguments, "no array y")
+    _fails(capsys, [*arguments, "--label", "kind"], "labels as y, not as 'kind'")
+
+
+def test_an_interrupt_exits_with_130(tables, tmp_path, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shiftlab.cli.files.read_domain", interrupt)
+    files = [str(tables / "source.csv"), str(tables / "target.csv")]
+    assert main(["diagnose", *files]) == 130
+    assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(tables, monkeypatch):
+    def fault(*args, **kwargs):
+        raise AssertionError("a fault")
+
+    monkeypatch.setattr("shiftlab.cli.files.read_domain", fault)
+    with pytest.raises(AssertionError, match="a fault"):
+        main(["diagnose", str(tables / "source.csv"), str(tables / "target.csv")])
+
+
+def test_method_names_are_the_registry_s():
+    for name in ADAPTERS:
+        assert resolve_method(name.upper()) == resolve_method(name.lower()) == name
+
+
+def test_adapters_lists_the_registry(capsys):
+    assert main(["adapters"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ADAPTERS)
+
+
+def test_data_list_and_show_name_the_stand_ins(tmp_path, capsys):
+    assert main(["data", "list", "--source-data", "offline"]) == 0
+    assert "STAND-IN" in capsys.readouterr().out
+    arguments = ["data", "show", "usps", "--source-data", "offline", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "usps (stand-in)" in capsys.readouterr().out
+    assert (tmp_path / "usps-train.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_digit5_report_rebuilds_readme_and_csv(tmp_path, capsys):
+    from shiftlab.experiments import ResultsStore
+    from shiftlab.experiments.readme import BEGIN, END
+
+    store = ResultsStore(tmp_path / "results.jsonl")
+    for method, accuracy in (("source-only", 0.5), ("target-supervised", 0.875)):
+        row = {"source": "mnist", "target": "usps", "method": method, "seed": 0}
+        row |= {"accuracy": accuracy, "n_train_target": 10, "n_test": 100, "seconds": 1.0}
+        row |= {"settings": "abc", "data": "d", "key": method, "versions": {}, "protocol": {}}
+        store.append({**row, "source_stand_in": False, "target_stand_in": False})
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# T\n{BEGIN}\n{END}\n")
+    arguments = ["digit5", "report", "--out", str(tmp_path), "--readme", str(readme)]
+    assert main([*arguments, "--no-samples"]) == 0
+    assert "| mnist | usps | 0.500 | 0.875 |" in readme.read_text()
+    assert "mnist,usps,source-only,0.500000" in (tmp_path / "results.csv").read_text()
+    assert "0.875" in (tmp_path / "report.html").read_text()
+    assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("diagnose",),
+        ("adapt",),
+        ("adapters",),
+        ("data", "list"),
+        ("data", "fetch"),
+        ("data", "show"),
+        ("digit5", "run"),
+        ("digit5", "report"),
+        ("demo",),
+    ],
+)
+def test_every_help_shows_an_example(command, capsys):
+    assert main([*command, "--help"]) == 0
+    assert "Example: shiftlab" in capsys.readouterr().out
+
+
+def test_the_program_starts_without_torch():
+    code = (
+        "import sys; from shiftlab.cli import main; main(['--version']); main(['adapters']);"
+        "assert 'torch' not in sys.modules; print(sorted(sys.modules)[:1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"shiftlab {shiftlab.__version__}")
+
+
+def test_the_process_returns_the_code(tmp_path):
+    code = "import sys; from shiftlab.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "diagnose", str(tmp_path / "a.csv"), str(tmp_path / "b.csv")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"shiftlab: {tmp_path / 'a.csv'}: there is no such file"
