@@ -1,0 +1,185 @@
+"""One decision procedure: from the answers to the kind of shift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from shiftlab.diagnose.findings import Finding, Kind
+from shiftlab.stats.multiple import holm
+
+__all__ = ["adjust", "attribute", "limits"]
+
+FAMILY = ("marginal", "prior", "class_conditional", "conditional")
+
+
+def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
+    """Adjust the p-values over the questions and set each status.
+
+    Holm over X, Y, X given Y and Y given X. The label fit is asked only after a change of X
+    was found: equal X is a special case of label shift, so testing the two in this order,
+    each at the full level, keeps the family-wise error (closed testing).
+
+    Parameters
+    ----------
+    findings : dict of str to Finding
+        Answers with raw p-values.
+    alpha : float
+        Family-wise level.
+
+    Returns
+    -------
+    dict of str to Finding
+        The same questions, decided.
+    """
+    decided = dict(findings)
+    tested = [q for q in FAMILY if q in findings and findings[q].p_value is not None]
+    raw = [findings[q].p_value for q in tested]
+    for question, p in zip(tested, holm(np.array(raw, dtype=np.float64)), strict=True):
+        decided[question] = findings[question].decided(p, alpha)
+    fit = findings.get("label_fit")
+    if fit is not None and fit.p_value is not None:
+        gate = decided["marginal"].p_adjusted
+        if gate is None or gate > alpha:
+            decided["label_fit"] = Finding.not_testable(
+                "label_fit", "X did not visibly change, so there is nothing to explain."
+            )
+        else:
+            decided["label_fit"] = fit.decided(max(fit.p_value, gate), alpha)
+    return {q: _with_verdict(f) for q, f in decided.items()}
+
+
+def _with_verdict(finding: Finding) -> Finding:
+    """Put the status into the sentence, with the size against the smallest that matters."""
+    if finding.p_adjusted is None:
+        return finding
+    small = ""
+    if finding.interval is not None and finding.minimum_effect is not None:
+        below = finding.interval[1] < finding.minimum_effect
+        if below and finding.differs:
+            small = " It is real but smaller than what usually matters."
+        elif below:
+            small = " Anything larger than what usually matters can be ruled out."
+    words = {
+        "marginal": ("X differs", "No difference of X was found"),
+        "prior": ("Y differs", "No difference of Y was found"),
+        "class_conditional": (
+            "X differs within classes",
+            "No difference of X within classes was found",
+        ),
+        "conditional": ("Y differs at equal X", "No difference of Y at equal X was found"),
+        "label_fit": (
+            "A change of class shares alone does not explain X",
+            "A change of class shares alone would explain X",
+        ),
+    }[finding.question]
+    opening = words[0] if finding.differs else words[1]
+    p = f"p = {finding.p_adjusted:.3g} after correction"
+    return replace(finding, summary=f"{opening} ({p}). {finding.summary}{small}")
+
+
+def attribute(findings: dict[str, Finding]) -> Kind:
+    """Name the kind of shift.
+
+    With target labels, Y given X and X given Y decide: only X given Y moved is covariate
+    shift, only Y given X moved is label shift, both moved with X in place is concept shift,
+    both moved and X too is general. Moved margins with neither conditional found to move
+    is ``covariate_or_label``. Without target labels covariate shift is never named: only
+    label shift can be refuted.
+
+    Parameters
+    ----------
+    findings : dict of str to Finding
+        Decided answers.
+
+    Returns
+    -------
+    str
+        One of the kinds.
+    """
+    x, y = findings["marginal"], findings["prior"]
+    given_y, given_x = findings["class_conditional"], findings["conditional"]
+    if not (given_y.testable or given_x.testable):
+        return _without_labels(findings)
+    if not any(f.differs for f in (x, y, given_y, given_x)):
+        return "none" if x.testable else "undetermined"
+    if not given_x.testable:
+        if given_y.differs:
+            return "not_label"
+        return "label_compatible" if y.differs or x.differs else "undetermined"
+    if given_x.differs:
+        if not x.differs:
+            return "concept" if given_y.differs or not given_y.testable else "undetermined"
+        if given_y.differs or not given_y.testable:
+            return "general"
+        return "label" if y.differs else "undetermined"
+    if given_y.differs:
+        return "covariate" if x.differs else "undetermined"
+    return "covariate_or_label"
+
+
+def _without_labels(findings: dict[str, Finding]) -> Kind:
+    x, y, fit = findings["marginal"], findings["prior"], findings["label_fit"]
+    if not x.testable and not y.testable:
+        return "undetermined"
+    if not (x.differs or y.differs):
+        return "none" if x.testable else "undetermined"
+    if fit.testable and x.differs:
+        return "not_label" if fit.differs else "label_compatible"
+    return "covariate_or_label"
+
+
+def limits(
+    kind: Kind, findings: dict[str, Finding], n_target_labels: int, source_labels: bool
+) -> list[str]:
+    """What this diagnosis cannot say, in plain words.
+
+    Parameters
+    ----------
+    kind : str
+        The verdict.
+    findings : dict of str to Finding
+        Decided answers.
+    n_target_labels : int
+        Known target labels.
+    source_labels : bool
+        Whether the source has labels.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    said: list[str] = []
+    if not findings["conditional"].testable:
+        why = "without target labels" if n_target_labels == 0 else "with these labels"
+        said.append(
+            f"Whether Y changed at equal X (concept shift) cannot be seen {why}: it is invisible "
+            "when X stays in place, and unbounded when X moves. A sample of labelled target rows "
+            "would show it."
+        )
+    if n_target_labels == 0 and kind in ("not_label", "label_compatible", "covariate_or_label"):
+        said.append(
+            "Covariate shift cannot be confirmed without target labels: any change of X inside "
+            "the source's range is compatible with it."
+        )
+    if kind == "label_compatible":
+        said.append(
+            "That label shift would explain the change does not prove it: a covariate shift can "
+            "look the same."
+        )
+    if not source_labels:
+        said.append("The source has no labels, so nothing about Y was compared.")
+    x = findings["marginal"]
+    if x.testable and not x.differs:
+        size = x.details["detectable_effect"]
+        said.append(
+            f"A change of X of the size AUC {size:.2f} or more would have been found with a "
+            "probability of about 80%; smaller ones may be there."
+        )
+    if kind in ("covariate", "label") or (kind == "none" and findings["conditional"].testable):
+        said.append(
+            "What was not found was not proved absent; the intervals say how large it may be."
+        )
+    return said

@@ -1,0 +1,149 @@
+"""Label space: do both domains have the same set of labels?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+from shiftlab.diagnose.findings import Finding
+from shiftlab.domain import Domain
+
+__all__ = ["Labels", "compare_label_spaces", "read_labels"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Visible labels of both sides as codes.
+
+    ``source`` and ``target`` hold a code per row; ``source_known`` and ``target_known`` say
+    which of them count. ``classes`` are the labels that the codes stand for.
+    """
+
+    classes: list[Any]
+    source: NDArray[np.intp]
+    target: NDArray[np.intp]
+    source_known: NDArray[np.bool_]
+    target_known: NDArray[np.bool_]
+
+    def counts(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of every class in source and target."""
+        k = len(self.classes)
+        return (
+            np.bincount(self.source[self.source_known], minlength=k),
+            np.bincount(self.target[self.target_known], minlength=k),
+        )
+
+
+def read_labels(source: Domain, target: Domain) -> Labels:
+    """Code the labels of both sides, by Python equality: 1 and 1.0 are one class, 1 and "1" two.
+
+    Parameters
+    ----------
+    source, target : Domain
+        The two samples.
+
+    Returns
+    -------
+    Labels
+    """
+    seen: dict[Any, None] = {}
+    values: list[list[Any]] = []
+    for domain in (source, target):
+        visible = np.asarray(domain.y)[domain.labelled].tolist() if domain.y is not None else []
+        values.append(visible)
+        seen.update(dict.fromkeys(visible))
+    try:
+        classes = sorted(seen)
+    except TypeError:  # numbers beside text
+        classes = sorted(seen, key=lambda v: (type(v).__name__, str(v)))
+    position = {c: i for i, c in enumerate(classes)}
+    codes = []
+    for domain, visible in zip((source, target), values, strict=True):
+        code = np.zeros(domain.n_rows, dtype=np.intp)
+        code[domain.labelled] = [position[v] for v in visible]
+        codes.append(code)
+    return Labels(classes, codes[0], codes[1], source.labelled, target.labelled)
+
+
+def _named(classes: list[Any], most: int = 5) -> str:
+    shown = ", ".join(f"'{c}'" for c in classes[:most])
+    return shown if len(classes) <= most else f"{shown} and {len(classes) - most} more"
+
+
+def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
+    r"""Compare the sets of labels.
+
+    A label that one side lacks is a fact about the samples. Whether it is one about the
+    domains is judged by how likely all its rows would fall on one side if the labelled rows
+    were dealt at random (hypergeometric, times the number of classes): a rare class that
+    chance may have left out is reported and does not count.
+
+    Parameters
+    ----------
+    labels : Labels
+        The labels of both sides.
+    task : {"classification", "regression"}
+        A regression target has no label set.
+    alpha : float
+        Level.
+
+    Returns
+    -------
+    Finding
+    """
+    question = "label_space"
+    if task == "regression":
+        return Finding.not_testable(question, "A regression target has no set of labels.")
+    source, target = labels.counts()
+    n_source, n_target = int(source.sum()), int(target.sum())
+    if n_source == 0 or n_target == 0:
+        side = " and ".join(s for s, n in (("source", n_source), ("target", n_target)) if n == 0)
+        reason = f"The {side} has no labels, so the sets of labels cannot be compared."
+        return Finding.not_testable(question, reason)
+    k = len(labels.classes)
+    pooled = source + target
+    certain: dict[str, list[Any]] = {"new": [], "gone": []}
+    perhaps: list[Any] = []
+    for i, name in enumerate(labels.classes):
+        if source[i] and target[i]:
+            continue
+        n_has = n_target if source[i] == 0 else n_source
+        chance = k * hypergeom.sf(pooled[i] - 1, n_source + n_target, pooled[i], n_has)
+        side = "new" if source[i] == 0 else "gone"
+        if chance <= alpha:
+            certain[side].append(name)
+        else:
+            perhaps.append(name)
+    parts = []
+    if certain["new"]:
+        parts.append(f"the source has no rows of {_named(certain['new'])}")
+    if certain["gone"]:
+        parts.append(f"the target has no rows of {_named(certain['gone'])}")
+    kinds = {_kind(c) for c in labels.classes}
+    if len(kinds) > 1 and parts:
+        parts.append("labels are of different types (" + ", ".join(sorted(kinds)) + ")")
+    summary = f"Both have the same {k} labels."
+    if parts:
+        summary = "The sets of labels differ: " + "; ".join(parts) + "."
+    elif perhaps:
+        summary = f"No clear difference; only one side has {_named(perhaps)}, which can be chance."
+    details = {
+        "classes": labels.classes,
+        "source_counts": source,
+        "target_counts": target,
+        "new": certain["new"],
+        "gone": certain["gone"],
+        "one_side_by_chance": perhaps,
+    }
+    status = "differs" if parts else "no_evidence"
+    return Finding(question, status, summary, details=details)  # type: ignore[arg-type]
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, str):
+        return "text"
+    return "truth values" if isinstance(label, bool) else "numbers"

@@ -1,0 +1,207 @@
+"""What to do: adapters from the registry that answer what was found."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from shiftlab.diagnose.findings import Kind
+
+__all__ = ["Recommendation", "Situation", "recommend"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One thing to do.
+
+    Parameters
+    ----------
+    method : str
+        Name of the adapter, "Do nothing" or "Label target rows".
+    reason : str
+        Why, in one sentence.
+    code : str
+        A line that runs with ``source`` and ``target`` as domains.
+    """
+
+    method: str
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the choice depends on."""
+
+    kind: Kind
+    feature_space_differs: bool
+    label_space_differs: bool
+    task: str
+    inputs: str
+    n_source_labels: int
+    n_target_labels: int
+
+
+ANSWERS: dict[Kind, tuple[str, ...]] = {
+    "none": (),
+    "covariate": ("marginal",),
+    "label": ("conditional",),
+    "label_compatible": ("conditional",),
+    "not_label": ("marginal",),
+    "covariate_or_label": ("conditional", "marginal"),
+    "concept": (),
+    "general": (),
+    "undetermined": (),
+}
+
+WHY: dict[str, str] = {
+    "feature_space": "the feature spaces differ",
+    "marginal": "X moved",
+    "label_space": "the label sets differ",
+    "conditional": "the class shares moved, or may have",
+}
+
+
+def recommend(situation: Situation) -> list[Recommendation]:
+    """Rank what can be done, from the findings and from what each adapter says of itself.
+
+    Parameters
+    ----------
+    situation : Situation
+        Findings, sizes and types.
+
+    Returns
+    -------
+    list of Recommendation
+        "Do nothing" is always among them, and first when nothing was found.
+    """
+    from shiftlab.registry import list_adapters
+
+    wanted: list[str] = []
+    if situation.feature_space_differs:
+        wanted.append("feature_space")
+    if situation.label_space_differs:
+        wanted.append("label_space")
+    wanted += ANSWERS[situation.kind]
+    changed_rule = situation.kind in ("concept", "general")
+    adapters = list_adapters()
+    chosen: list[Recommendation] = []
+    for difference in wanted:
+        chosen += [
+            _with(a, difference, situation)
+            for a in adapters
+            if difference in a.facts.handles and _fits(a.facts, situation)
+        ]
+    if changed_rule:
+        # Y given X moved: only methods that see target labels can follow it
+        learns = [
+            a for a in adapters if a.facts.target_labels != "none" and _fits(a.facts, situation)
+        ]
+        chosen += [
+            Recommendation(
+                a.__name__,
+                "Y at equal X changed, and this learns from the target's labels; "
+                f"it assumes: {_clause(a.facts.assumes)}",
+                _code(a, situation),
+            )
+            for a in learns
+        ]
+        chosen.append(_target_only(situation))
+    found = bool(wanted) or situation.kind != "none"
+    nothing = _nothing(situation, found)
+    label = [_label_rows()] if found and situation.n_target_labels == 0 else []
+    unique = list({r.method: r for r in reversed(chosen)}.values())[::-1]
+    return [*unique, *label, nothing] if found else [nothing]
+
+
+def _fits(facts: Any, situation: Situation) -> bool:
+    if situation.inputs not in facts.inputs or situation.task not in facts.tasks:
+        return False
+    if facts.several_sources or (facts.source_labels and situation.n_source_labels == 0):
+        return False
+    return not (facts.target_labels == "required" and situation.n_target_labels == 0)
+
+
+def _clause(sentence: str) -> str:
+    text = sentence.strip().rstrip(".")
+    return (text[:1].lower() + text[1:] if text[1:2].islower() else text) + "."
+
+
+def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation:
+    reason = f"Because {WHY[difference]}; it assumes: {_clause(adapter.facts.assumes)}"
+    return Recommendation(adapter.__name__, reason, _code(adapter, situation))
+
+
+def _model(situation: Situation) -> tuple[str, str]:
+    """An estimator that takes the data as they are: its import and its call."""
+    if situation.task == "regression":
+        return "from sklearn.linear_model import Ridge", "Ridge()"
+    return (
+        "from sklearn.linear_model import LogisticRegression",
+        "LogisticRegression(max_iter=1000)",
+    )
+
+
+def _code(adapter: Any, situation: Situation) -> str:
+    name = adapter.__name__
+    given: list[str] = []
+    imports = f"from {_home(adapter)} import {name}"
+    parameters = inspect.signature(adapter).parameters
+    if "sampler" in parameters:
+        given.append('sampler="over"')
+    plain_numbers = situation.inputs in ("dense", "sparse") and situation.n_source_labels > 0
+    if "target_prior" in parameters and plain_numbers:
+        given.append('target_prior="estimated"')
+    required = "estimator" in parameters and (
+        parameters["estimator"].default is inspect.Parameter.empty
+    )
+    if "estimator" in parameters and (plain_numbers or required):
+        module, call = _model(situation)
+        imports = f"{module}; {imports}"
+        given.append(f"estimator={call}")
+    return f"{imports}; adapted = {name}({', '.join(given)}).fit(source, target)"
+
+
+def _home(adapter: Any) -> str:
+    """``shiftlab`` for its public names, else the module (adapters of other packages)."""
+    import shiftlab
+
+    return "shiftlab" if adapter.__name__ in shiftlab.__all__ else str(adapter.__module__)
+
+
+def _nothing(situation: Situation, found: bool) -> Recommendation:
+    reason = (
+        "Adapting can hurt, so keep the source model as the yardstick that a method has to beat."
+        if found
+        else "No difference was found, so adapting can only add noise."
+    )
+    return Recommendation("Do nothing", reason, "model = None  # keep the model you have")
+
+
+def _target_only(situation: Situation) -> Recommendation:
+    module, call = _model(situation)
+    if situation.inputs == "images":
+        code = (
+            f"{module}; rows = target.labelled_part(); "
+            f"model = {call}.fit(rows.X.reshape(len(rows), -1) / 255, rows.y)"
+        )
+    elif situation.inputs == "frame":
+        code = "rows = target.labelled_part(); X, y = rows.X, rows.y"
+    else:
+        code = f"{module}; rows = target.labelled_part(); model = {call}.fit(rows.X, rows.y)"
+    return Recommendation(
+        "Train on target labels",
+        "Y at equal X changed, so the source's labels partly mislead and the target's own "
+        f"{situation.n_target_labels} are the safest guide.",
+        code,
+    )
+
+
+def _label_rows() -> Recommendation:
+    return Recommendation(
+        "Label target rows",
+        "Labels of some 100 randomly drawn target rows would show whether Y at equal X changed.",
+        "import numpy as np; "
+        "rows = np.random.default_rng(0).choice(len(target), min(100, len(target)), replace=False)",
+    )

@@ -1,0 +1,1 @@
+"""Ways to show a diagnosis: in the terminal and as a page."""

@@ -1,0 +1,141 @@
+"""The rows that the tests work on: one matrix, one split, one set of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.preprocessing import StandardScaler
+
+from shiftlab.diagnose.columns import Column
+from shiftlab.stats.two_sample import halves
+
+__all__ = ["Half", "Sample", "encode", "make_half"]
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+LEVELS = 20
+WIDEST = 300
+COMPONENTS = 50
+LARGEST = 1e100  # squares of larger values overflow
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of the rows: matrices, responses and which responses are known.
+
+    Responses are class codes or, in regression, numbers.
+    """
+
+    source: Floats
+    target: Floats
+    source_y: NDArray[Any]
+    target_y: NDArray[Any]
+    source_known: NDArray[np.bool_]
+    target_known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Both halves: ``learn`` for models, ``test`` for tests. No row is in both."""
+
+    learn: Half
+    test: Half
+    task: str
+    n_classes: int
+    n_permutations: int
+    rng: np.random.Generator
+
+    def seed(self) -> int:
+        """Draw a seed for a learner."""
+        return int(self.rng.integers(2**31))
+
+
+def make_half(
+    matrices: tuple[Floats, Floats],
+    responses: tuple[NDArray[Any], NDArray[Any]],
+    known: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    rows: tuple[Rows, Rows],
+) -> Half:
+    """Take rows of both sides."""
+    (xs, xt), (ys, yt), (ks, kt), (rs, rt) = matrices, responses, known, rows
+    return Half(xs[rs], xt[rt], ys[rs], yt[rt], ks[rs], kt[rt])
+
+
+def split_rows(n_source: int, n_target: int, rng: np.random.Generator) -> Any:
+    """Halve both sides; returns (learn rows, test rows), each a pair (source, target)."""
+    (s_learn, s_test), (t_learn, t_test) = halves(n_source, rng), halves(n_target, rng)
+    return (s_learn, t_learn), (s_test, t_test)
+
+
+def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[str]]:
+    """Turn columns into one matrix per side.
+
+    Numbers stay (NaN and infinity become missing), categories become indicators of their
+    20 most frequent levels, missing values get an indicator, constant columns go. Whatever
+    is chosen is chosen from both samples together, blind to which row came from where, so
+    that permutation tests on the result stay exact.
+
+    Parameters
+    ----------
+    columns : list of Column
+        What to encode.
+    seed : int
+        For the components of very wide matrices.
+
+    Returns
+    -------
+    tuple of (source, target, notes)
+    """
+    parts: list[Floats] = []
+    notes: list[str] = []
+    infinite: list[str] = []
+    n = columns[0].source.size if columns else 0
+    for column in columns:
+        pooled = np.concatenate([column.source, column.target])
+        if np.isinf(pooled).any():
+            infinite.append(column.name)
+            pooled = np.where(np.isinf(pooled), np.nan, pooled)
+        pooled = np.clip(pooled, -LARGEST, LARGEST)
+        missing = np.isnan(pooled)
+        if column.kind == "number":
+            if not missing.all() and np.ptp(pooled[~missing]) > 0:
+                parts.append(pooled[:, None])
+        elif not missing.all():
+            codes = pooled[~missing].astype(np.intp)
+            frequency = np.bincount(codes, minlength=len(column.levels))
+            top = np.argsort(-frequency, kind="stable")[:LEVELS]
+            top = top[frequency[top] > 0]
+            # the last of an exhaustive set of indicators follows from the others
+            top = top[:-1] if top.size == np.count_nonzero(frequency) else top
+            parts.append((pooled[:, None] == top).astype(np.float64))
+        if 0 < missing.sum() < missing.size:
+            parts.append(missing[:, None].astype(np.float64))
+    if infinite:
+        notes.append(
+            f"Infinite values count as missing in: {', '.join(infinite[:5])}"
+            + (f" and {len(infinite) - 5} more." if len(infinite) > 5 else ".")
+        )
+    matrix = np.hstack(parts) if parts else np.empty((0, 0))
+    if matrix.shape[1] > WIDEST:
+        n_components = min(COMPONENTS, matrix.shape[0] - 1)
+        notes.append(
+            f"{matrix.shape[1]} columns are tested together through their {n_components} main "
+            "components."
+        )
+        filled = np.nan_to_num(StandardScaler().fit_transform(matrix), nan=0.0)
+        matrix = PCA(n_components, random_state=seed).fit_transform(filled)
+    return matrix[:n], matrix[n:], notes
+
+
+def embed_sparse(source: Any, target: Any, seed: int) -> tuple[Floats, Floats]:
+    """Singular components of both samples together."""
+    stacked = sp.vstack([source, target]).astype(np.float64)
+    n_components = max(1, min(COMPONENTS, min(stacked.shape) - 1))
+    scores = TruncatedSVD(n_components, random_state=seed).fit_transform(stacked)
+    return scores[: source.shape[0]], scores[source.shape[0] :]

@@ -1,0 +1,339 @@
+"""Feature space: do both domains have the same columns, types and units?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+from shiftlab.diagnose.columns import Column, Columns, column_names, column_values
+from shiftlab.diagnose.findings import Finding
+from shiftlab.domain import Domain
+
+__all__ = ["Change", "compare_schema", "scale_change"]
+
+Floats = NDArray[np.float64]
+
+FAR = 5.0  # a factor that no drift of a population gives, and a change of unit does
+FACTORS = {2.54: "inch to cm", 2.2046: "kg to lb", 1.6093: "mile to km", 3.2808: "m to ft"}
+AFFINE = {(1.8, 32.0): "Celsius to Fahrenheit", (1.0, 273.15): "Celsius to kelvin"}
+CHANCE = 0.001  # a category that only one side has counts as a fact below this probability
+SHOWN = 20
+DISTINCT = 10  # of the 19 quantiles
+LARGEST = 1e100  # squares of larger values overflow
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference of the feature spaces.
+
+    ``breaks`` says whether a model of the source would fail or be misled by it; a new order
+    of named columns is reported and does not.
+    """
+
+    kind: Literal[
+        "missing",
+        "added",
+        "renamed",
+        "reordered",
+        "type",
+        "scale",
+        "categories",
+        "empty",
+        "dimension",
+        "image shape",
+    ]
+    columns: tuple[str, ...]
+    text: str
+    breaks: bool = True
+
+
+def compare_schema(
+    source: Domain, target: Domain, columns: Columns
+) -> tuple[Finding, dict[str, str]]:
+    """Compare the feature spaces.
+
+    Parameters
+    ----------
+    source, target : Domain
+        The two samples.
+    columns : Columns
+        What was read from them.
+
+    Returns
+    -------
+    tuple of (Finding, dict of str to str)
+        The finding, and the shared columns that later questions must leave out, with the
+        reason: their unit seems to have changed, or one side has no value.
+    """
+    changes: list[Change] = []
+    left_out: dict[str, str] = {}
+    changes += _shape_changes(source, target)
+    changes += _name_changes(columns, source, target)
+    for name, (before, after) in columns.retyped.items():
+        text = f"column '{name}' is {before} in the source and {after} in the target"
+        changes.append(Change("type", (name,), text))
+    for column in columns.shared:
+        empty = np.isnan(column.source).all(), np.isnan(column.target).all()
+        if empty[0] != empty[1]:
+            side = "source" if empty[0] else "target"
+            text = f"column '{column.name}' has no value at all in the {side}"
+            changes.append(Change("empty", (column.name,), text))
+            left_out[column.name] = f"no value in the {side}"
+        elif column.kind == "number" and column.family == "number":
+            text = scale_change(column.source, column.target)
+            if text:
+                left_out[column.name] = "its unit seems to have changed"
+                changes.append(Change("scale", (column.name,), f"column '{column.name}': {text}"))
+        elif column.family == "text":
+            changes += _category_changes(column)
+    breaking = [c for c in changes if c.breaks]
+    if breaking:
+        summary = "The feature spaces differ: " + _joined([c.text for c in breaking], 3) + "."
+    elif changes:
+        summary = "Same columns, types and units; " + _joined([c.text for c in changes], 3) + "."
+    else:
+        summary = "Same columns, types and units."
+    details = {
+        "changes": [dict(vars(c)) for c in changes],
+        "n_shared": len(columns.shared),
+        "not_compared": dict(columns.unusable),
+        "exact": "read off the data, no test",
+    }
+    status: Literal["differs", "no_evidence"] = "differs" if breaking else "no_evidence"
+    return Finding("feature_space", status, summary, details=details), left_out
+
+
+def _joined(texts: list[str], most: int) -> str:
+    more = len(texts) - most
+    return "; ".join(texts[:most]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(f"'{n}'" for n in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _shape_changes(source: Domain, target: Domain) -> list[Change]:
+    if source.is_image and target.is_image:
+        a, b = source.shape[1:], target.shape[1:]
+        if a != b:
+            text = f"images are {_size(a)} in the source and {_size(b)} in the target"
+            return [Change("image shape", (), text)]
+        return []
+    if source.is_image != target.is_image:
+        kinds = ["images" if d.is_image else "columns" for d in (source, target)]
+        return [Change("type", (), f"source holds {kinds[0]} and target {kinds[1]}")]
+    unnamed = source.feature_names is None or target.feature_names is None
+    if unnamed and source.n_features != target.n_features:
+        text = f"source has {source.n_features} columns and target {target.n_features}"
+        return [Change("dimension", (), text)]
+    return []
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(s) for s in shape)
+
+
+def _name_changes(columns: Columns, source: Domain, target: Domain) -> list[Change]:
+    if source.is_image or target.is_image:
+        return []
+    renamed = _renamed(columns, source, target)
+    changes = [
+        Change("renamed", (a, b), f"column '{a}' seems to be called '{b}' in the target ({why})")
+        for a, b, why in renamed
+    ]
+    missing = [n for n in columns.missing if n not in {a for a, _, _ in renamed}]
+    added = [n for n in columns.added if n not in {b for _, b, _ in renamed}]
+    if missing:
+        text = f"the target lacks {_listed(missing)}"
+        changes.append(Change("missing", tuple(missing), text))
+    if added:
+        text = f"the target adds {_listed(added)}"
+        changes.append(Change("added", tuple(added), text))
+    if columns.reordered:
+        text = "the columns come in another order (harmless while they are matched by name)"
+        changes.append(Change("reordered", (), text, breaks=False))
+    return changes
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "", name.lower())
+
+
+def _renamed(columns: Columns, source: Domain, target: Domain) -> list[tuple[str, str, str]]:
+    """Pairs of a missing and an added column that look like one; ambiguous ones are left."""
+    pairs: list[tuple[str, str, str]] = []
+    missing, added = list(columns.missing), list(columns.added)
+    for a in list(missing):
+        alike = [b for b in added if _normal(a) and _normal(a) == _normal(b)]
+        if len(alike) == 1:
+            pairs.append((a, alike[0], "same name but for case and punctuation"))
+            missing.remove(a)
+            added.remove(alike[0])
+    near = {
+        a: [b for b in added if difflib.SequenceMatcher(None, _normal(a), _normal(b)).ratio() > 0.7]
+        for a in missing
+    }
+    close = {a: [b for b in added if _same_values(source, a, target, b)] for a in missing[:SHOWN]}
+    for a in missing[:SHOWN]:
+        both = [b for b in near[a] if b in close[a]]
+        candidates, why = (both, "similar name and values") if both else (close[a], "same values")
+        if len(candidates) != 1:
+            continue
+        b = candidates[0]
+        rivals = [m for m in close if m != a and b in close[m]]
+        if not rivals or (both and not any(b in near[m] for m in rivals)):
+            pairs.append((a, b, why))
+    return pairs
+
+
+def _same_values(source: Domain, a: str, target: Domain, b: str) -> bool:
+    """Whether two numeric columns have nearly the same quantiles, relative to their spread."""
+    x, family_x = column_values(source, column_names(source).index(a))
+    y, family_y = column_values(target, column_names(target).index(b))
+    if family_x != family_y:
+        return False
+    if family_x == "text":
+        x_levels, y_levels = ({v for v in values if v is not None} for values in (x, y))
+        both = len(x_levels & y_levels)
+        return both > 1 and both >= 0.8 * len(x_levels | y_levels)
+    if family_x == "nested":
+        return False
+    quantiles = _quantiles(x), _quantiles(y)
+    if quantiles[0] is None or quantiles[1] is None:
+        return False
+    spread = float(quantiles[0][-1] - quantiles[0][0])
+    gap = float(np.abs(quantiles[0] - quantiles[1]).max())
+    return spread > 0 and gap <= 0.15 * spread
+
+
+def _quantiles(values: Floats) -> Floats | None:
+    finite = values[np.isfinite(values)]
+    if finite.size < 20:
+        return None
+    return np.quantile(finite, np.linspace(0.05, 0.95, 19))
+
+
+def scale_change(source: Floats, target: Floats) -> str:
+    """Tell whether a column's unit seems to have changed.
+
+    The target's quantiles are regressed on the source's. A near-perfect straight line is
+    taken for a change of unit if its slope is beyond a factor of 5, or if slope and
+    intercept are those of a common conversion (for a pure factor, only where location
+    and spread changed by the same factor, which a drift has no reason to do).
+
+    Parameters
+    ----------
+    source, target : ndarray of shape (n,)
+        Values, NaN where missing.
+
+    Returns
+    -------
+    str
+        What happened, in words; empty when nothing points to a change of unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> metres = np.random.default_rng(0).normal(1.7, 0.1, 500)
+    >>> scale_change(metres, metres[::-1] * 1000)
+    'the target looks like the source times 1000'
+    >>> scale_change(metres, metres + 0.05)
+    ''
+    """
+    a, b = _quantiles(source), _quantiles(target)
+    if a is None or b is None or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return ""
+    if max(np.abs(a).max(), np.abs(b).max()) > LARGEST:
+        return ""
+    if min(np.unique(a).size, np.unique(b).size) < DISTINCT:
+        return ""  # mostly one value, as in sparse data: a line through few points says nothing
+    slope, intercept = np.polyfit(a, b, 1)
+    misfit = float(np.abs(b - (slope * a + intercept)).max()) / float(np.ptp(b))
+    if misfit > 0.1 or slope <= 0:
+        return ""
+    middle_a, middle_b = float(a[9]), float(b[9])
+    iqr_b = float(b[14] - b[4])
+    for (factor, offset), name in AFFINE.items():
+        for f, o, words in (
+            (factor, offset, name),
+            (1 / factor, -offset / factor, " to ".join(reversed(name.split(" to ")))),
+        ):
+            moved = abs(f * middle_a + o - middle_a) > iqr_b
+            if (
+                moved
+                and abs(slope / f - 1) < 0.1
+                and abs(f * middle_a + o - middle_b) < 0.2 * iqr_b
+            ):
+                return f"the target looks like the source in another unit ({words.lower()})"
+    # far from zero, location and spread both scale with a unit; around zero only spread shows
+    centred = abs(middle_a) <= float(a[14] - a[4])
+    if not centred and abs((middle_b / middle_a) / slope - 1) > 0.1:
+        return "" if 1 / FAR < slope < FAR else _affine(slope, intercept)
+    if not 1 / FAR < slope < FAR:
+        factor = slope if centred else middle_b / middle_a
+        shift = abs(middle_b - factor * middle_a) > iqr_b
+        return (
+            _affine(slope, intercept)
+            if shift
+            else f"the target looks like the source {_times(factor)}"
+        )
+    if not centred:
+        for factor, name in FACTORS.items():
+            for f in (factor, 1 / factor):
+                if abs(middle_b / middle_a / f - 1) < 0.02:
+                    words = name if f > 1 else " to ".join(reversed(name.split(" to ")))
+                    return f"the target looks like the source {_times(f)} ({words})"
+    return ""
+
+
+def _times(factor: float) -> str:
+    power = 10.0 ** round(float(np.log10(factor)))
+    if abs(factor / power - 1) < 0.1 and power != 1.0:
+        factor = power
+    return f"times {factor:.0f}" if factor >= 100 else f"times {factor:.3g}"
+
+
+def _affine(slope: float, intercept: float) -> str:
+    return f"the target looks like {slope:.3g} times the source, plus {intercept:.3g}"
+
+
+def _category_changes(column: Column) -> list[Change]:
+    k = len(column.levels)
+    if k == 0:
+        return []
+    counts = np.stack(
+        [
+            np.bincount(v[~np.isnan(v)].astype(np.intp), minlength=k)
+            for v in (column.source, column.target)
+        ]
+    )
+    n_source, n_target = (int(n) for n in counts.sum(axis=1))
+    if n_source == 0 or n_target == 0 or k > 0.5 * (n_source + n_target):
+        return []  # an identifier or free text: every value is new, which says nothing
+    pooled = counts.sum(axis=0)
+    changes = []
+    sides: list[tuple[str, int, NDArray[Any]]] = [
+        ("new in the target", n_target, counts[0] == 0),
+        ("gone from the target", n_source, counts[1] == 0),
+    ]
+    for words, n_has, alone in sides:
+        alone = alone & (pooled > 0)
+        # all rows of a category on one side: how likely if rows were dealt at random?
+        chance = k * hypergeom.sf(pooled - 1, n_source + n_target, pooled, n_has)
+        for certain in (True, False):
+            found = np.flatnonzero(alone & ((chance < CHANCE) == certain))
+            if found.size == 0:
+                continue
+            names = [column.levels[i] for i in found]
+            noun = "category" if found.size == 1 else "categories"
+            tail = "" if certain else ", so rare that it can be chance"
+            text = f"column '{column.name}': {found.size} {noun} {words}{tail}: {_listed(names)}"
+            changes.append(Change("categories", (column.name,), text, breaks=certain))
+    return changes

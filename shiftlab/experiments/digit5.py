@@ -1,0 +1,384 @@
+"""The Digit-5 study: every source against every target, method and seed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shiftlab.domain import Domain
+from shiftlab.experiments.grid import GridError, Task, run_tasks
+from shiftlab.experiments.illustrate import data_signature
+from shiftlab.experiments.lock import folder_lock
+from shiftlab.experiments.methods import METHODS, Method, Transfer
+from shiftlab.experiments.names import did_you_mean
+from shiftlab.experiments.seeds import derive_seed
+from shiftlab.experiments.settings import Digit5Settings, short_hash
+from shiftlab.experiments.store import ResultsStore
+
+if TYPE_CHECKING:
+    from shiftlab.data import DigitSource
+
+__all__ = ["RESULTS", "Study", "plan_digit5", "run_digit5"]
+
+RESULTS = "results.jsonl"
+_NETS = "nets"
+_DEEP = ("torch", "accelerate", "safetensors")
+
+
+def _load_digits(domain: str, split: str, settings: Digit5Settings, root: str | None) -> Domain:
+    from shiftlab.data import load_digits5
+
+    return load_digits5(
+        domain,
+        split,  # type: ignore[arg-type]
+        size=settings.size,
+        channels=settings.channels,  # type: ignore[arg-type]
+        root=root,
+        source=settings.source_data,  # type: ignore[arg-type]
+    )
+
+
+def _describe_digits(settings: Digit5Settings, root: str | None) -> Sequence[DigitSource]:
+    from shiftlab.data import describe_digits5
+
+    return describe_digits5(root, settings.source_data)  # type: ignore[arg-type]
+
+
+def _train_net(images: Any, labels: Any, settings: Digit5Settings, seed: int) -> Any:
+    from shiftlab.deep import train_classifier
+
+    return train_classifier(images, labels, epochs=settings.epochs, random_state=seed)
+
+
+def _load_net(path: Path) -> Any:
+    from shiftlab.deep import TrainedNet
+
+    return TrainedNet.load(path)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The moving parts of the study. With ``jobs > 1`` all must be module-level functions.
+
+    Parameters
+    ----------
+    load : callable
+        ``(domain, split, settings, root)`` to a labelled `Domain` of images.
+    describe : callable
+        ``(settings, root)`` to one record a domain: name, kind, stand_in, n_train, n_test.
+    train : callable
+        ``(images, labels, settings, seed)`` to a network with ``save(path)``.
+    load_net : callable
+        Path to the network, with ``predict(images)`` and ``features(images)``.
+    methods : mapping of str to Method
+        The rows of the grid.
+    """
+
+    load: Callable[[str, str, Digit5Settings, str | None], Domain] = _load_digits
+    describe: Callable[[Digit5Settings, str | None], Sequence[Any]] = _describe_digits
+    train: Callable[[Any, Any, Digit5Settings, int], Any] = _train_net
+    load_net: Callable[[Path], Any] = _load_net
+    methods: Mapping[str, Method] = field(default_factory=lambda: dict(METHODS))
+
+
+@dataclass(frozen=True)
+class _Net:
+    """Train the network of one domain and seed, unless its checkpoint is there."""
+
+    study: Study
+    settings: Digit5Settings
+    root: str | None
+    domain: str
+    seed: int
+    path: Path
+
+    def __str__(self) -> str:
+        return f"network of {self.domain}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Measure one method on one transfer with one seed."""
+
+    study: Study
+    settings: Digit5Settings
+    root: str | None
+    source: str
+    target: str
+    method: str
+    seed: int
+    nets: Mapping[str, Path]
+    key: str
+    facts: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.target}, {self.method}, seed {self.seed}"
+
+
+def plan_digit5(
+    settings: Digit5Settings, out: Path, *, root: str | None = None, study: Study | None = None
+) -> list[Task]:
+    """Lay out a study: the networks first, then the cells that need them.
+
+    Parameters
+    ----------
+    settings : Digit5Settings
+        What to run.
+    out : Path
+        Folder of the results and checkpoints.
+    root : str or None, default=None
+        Folder of the user's own data; None is what ``SHIFTLAB_DATA`` names.
+    study : Study, default=None
+        The moving parts; None is the real ones.
+
+    Returns
+    -------
+    list of Task
+        A network's task is named by its checkpoint, a cell's by its key.
+
+    Raises
+    ------
+    ValueError
+        If a method is unknown.
+    """
+    study = study or Study()
+    unknown = [m for m in settings.methods if m not in study.methods]
+    if unknown:
+        raise ValueError(
+            f"unknown method {unknown[0]!r}; {did_you_mean(unknown[0], study.methods)}"
+        )
+    records = {record.name: record for record in study.describe(settings, root)}
+    data = data_signature(records.values())
+    nets: list[Task] = []
+    cells: list[Task] = []
+    for seed in range(settings.seeds):
+        paths: dict[str, Path] = {}
+        for domain in settings.domains:
+            trained_by = {**settings.training(), "kind": records[domain].kind}
+            path = out / _NETS / f"{domain}-seed{seed}-{short_hash(trained_by)}.safetensors"
+            paths[domain] = path
+            nets.append(Task(str(path), _Net(study, settings, root, domain, seed, path)))
+        for source, target in settings.pairs:
+            for method in settings.methods:
+                kinds = {"source": records[source].kind, "target": records[target].kind}
+                facts = {
+                    "settings": short_hash(settings.result()),
+                    "data": data,
+                    "source_data": settings.source_data,
+                    "source_kind": kinds["source"],
+                    "target_kind": kinds["target"],
+                    "source_stand_in": bool(records[source].stand_in),
+                    "target_stand_in": bool(records[target].stand_in),
+                }
+                key = f"{source}:{target}:{method}:{seed}:" + short_hash(
+                    {**settings.result(), "kinds": kinds}
+                )
+                cell = _Cell(study, settings, root, source, target, method, seed, paths, key, facts)
+                # Both networks, whichever the method starts from: the ceiling needs the target's
+                # anyway, and by then the target's images are in the cache.
+                cells.append(Task(key, cell, needs=(str(paths[source]), str(paths[target]))))
+    return nets + cells
+
+
+def run_digit5(
+    settings: Digit5Settings | None = None,
+    *,
+    out: str | os.PathLike[str] = "runs/digit5",
+    root: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    study: Study | None = None,
+    watch: Callable[[Iterable[tuple[Task, Any]], Sequence[Task], int], Iterable[Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the cells of a Digit-5 study that are not finished yet.
+
+    A seed draws ``n_train`` training images of the source and of the target and ``n_test``
+    test images of the target; the draw of a domain depends on domain, split and seed alone.
+    One network is trained a domain and seed, kept as a checkpoint, and shared by all cells.
+    Methods see the test images, never their labels; networks keep their last epoch.
+    ``source-only`` is the source's network on the target, ``target-supervised`` the target's.
+
+    Each finished cell is on the disk before the next is awaited, so a run that was stopped
+    in any way goes on where it was. Results of other settings in the same folder stay apart.
+
+    Parameters
+    ----------
+    settings : Digit5Settings, default=None
+        What to run; None is the full study.
+    out : path, default="runs/digit5"
+        Folder of ``results.jsonl`` and of the checkpoints.
+    root : path, default=None
+        Folder of your own data; None is what ``SHIFTLAB_DATA`` names.
+    jobs : int, default=1
+        Processes. The cores are shared among them.
+    study : Study, default=None
+        Other data, networks or methods.
+    watch : callable, default=None
+        Gets the iterator of ``(task, result)``, the unfinished tasks and ``jobs``, and
+        yields what it got; for a progress bar.
+
+    Returns
+    -------
+    list of dict
+        The results of these settings, finished now or before.
+
+    Raises
+    ------
+    ValueError
+        If a setting is wrong; nothing has run then.
+    ImportError
+        If torch, or another part of the extra ``deep``, is missing.
+    GridError
+        If a cell fails or another run is writing to ``out``. Finished cells are kept.
+    """
+    if study is None:
+        _need_deep()
+    settings = settings or Digit5Settings()
+    folder = Path(out)
+    tasks = plan_digit5(settings, folder, root=None if root is None else str(root), study=study)
+    wanted = {t.name for t in tasks if isinstance(t.payload, _Cell)}
+    (folder / _NETS).mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder):
+        store = ResultsStore(folder / RESULTS)
+        store.repair()
+        done = {row["key"] for row in store.rows()}
+        todo = _unfinished(tasks, done)
+        steps: Any = run_tasks(todo, _do, jobs=jobs)
+        try:
+            for task, result in watch(steps, todo, jobs) if watch else steps:
+                if isinstance(task.payload, _Cell):
+                    store.append(result)
+        finally:
+            steps.close()
+        return [row for row in store.rows() if row["key"] in wanted]
+
+
+def _need_deep() -> None:
+    """Say what is missing before anything is loaded, without importing it."""
+    missing = [name for name in _DEEP if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"the networks of the study need {', '.join(missing)}; install it with: "
+            "pip install 'shiftlab[deep]'"
+        )
+
+
+def _unfinished(tasks: Sequence[Task], done: set[str]) -> list[Task]:
+    """Leave out finished cells, and networks that are there or that nobody needs now."""
+    cells = [t for t in tasks if isinstance(t.payload, _Cell) and t.name not in done]
+    needed = {name for t in cells for name in t.needs}
+    nets = [t for t in tasks if t.name in needed and not _is_whole(t.payload)]
+    return nets + cells
+
+
+def _is_whole(net: _Net) -> bool:
+    if not net.path.is_file():
+        return False
+    try:
+        net.study.load_net(net.path)
+    except ValueError:  # damaged: train it again
+        return False
+    return True
+
+
+# -- in a worker process ------------------------------------------------------------------
+
+
+def _do(task: _Net | _Cell) -> dict[str, Any]:
+    started = time.perf_counter()
+    if isinstance(task, _Net):
+        drawn = _draw(task, task.domain, "train")
+        seed = derive_seed("train", task.domain, task.seed)
+        net = task.study.train(drawn.X, drawn.y, task.settings, seed)
+        net.save(task.path)
+        return {"seconds": time.perf_counter() - started}
+    return _measure(task, started)
+
+
+def _measure(cell: _Cell, started: float) -> dict[str, Any]:
+    method = cell.study.methods[cell.method]
+    source, target = (_draw(cell, name, "train") for name in (cell.source, cell.target))
+    test = _draw(cell, cell.target, "test")
+    owner = cell.target if method.net == "target" else cell.source
+    predicted = method.predict(
+        Transfer(
+            source=source,
+            target=method.visible(target, cell.settings),
+            test=test.X,
+            net=_net_of(cell.study, cell.nets[owner]),
+            settings=cell.settings,
+            seed=derive_seed("method", cell.method, cell.source, cell.target, cell.seed),
+        )
+    )
+    if np.shape(predicted) != (len(test),):
+        raise GridError(f"{cell.method} gave {np.shape(predicted)} labels for {len(test)} images")
+    return {
+        "key": cell.key,
+        "source": cell.source,
+        "target": cell.target,
+        "method": cell.method,
+        "seed": cell.seed,
+        # The one place where labels of the target's test images are read.
+        "accuracy": float(np.mean(predicted == test.y)),
+        "n_train_source": len(source),
+        "n_train_target": len(target),
+        "n_test": len(test),
+        "seconds": round(time.perf_counter() - started, 3),
+        **cell.facts,
+        "protocol": cell.settings.result(),
+        "versions": _versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _draw(task: _Net | _Cell, domain: str, split: str) -> Domain:
+    """Draw a domain's images of one seed, in random order."""
+    settings = task.settings
+    everything = _load_cached(task.study, domain, split, settings, task.root)
+    order = np.random.RandomState(derive_seed("draw", domain, split, task.seed))
+    n = settings.n_train if split == "train" else settings.n_test
+    return everything.take(order.permutation(len(everything))[:n])
+
+
+# A worker meets the same few domains and networks again and again.
+_loaded: dict[tuple[Any, ...], Domain] = {}
+
+
+def _load_cached(
+    study: Study, domain: str, split: str, settings: Digit5Settings, root: str | None
+) -> Domain:
+    key = (study.load, domain, split, settings.size, settings.channels, settings.source_data, root)
+    if key not in _loaded:
+        _loaded[key] = study.load(domain, split, settings, root)
+    return _loaded[key]
+
+
+_nets: dict[tuple[Any, Path], Any] = {}
+
+
+def _net_of(study: Study, path: Path) -> Any:
+    key = (study.load_net, path)
+    if key not in _nets:
+        _nets[key] = study.load_net(path)
+    return _nets[key]
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("shiftlab", "numpy", "scikit-learn", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

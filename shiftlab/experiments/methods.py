@@ -1,0 +1,136 @@
+"""The methods of the Digit-5 grid: each turns what it may see into predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftlab.domain import Domain
+from shiftlab.experiments.settings import Digit5Settings
+
+__all__ = ["METHODS", "Method", "Transfer", "few_labels"]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """All that a method may see of one cell of the grid.
+
+    Parameters
+    ----------
+    source : Domain
+        Labelled training images.
+    target : Domain
+        Training images of the target with the labels that the method may see, and no other.
+    test : ndarray of uint8
+        Test images of the target. Their labels are not here.
+    net : object
+        The trained network of the source (of the target for a method with ``net="target"``).
+    settings : Digit5Settings
+        The study's settings.
+    seed : int
+        Seed of everything random in the method.
+    """
+
+    source: Domain
+    target: Domain
+    test: NDArray[np.uint8]
+    net: Any
+    settings: Digit5Settings
+    seed: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the grid.
+
+    Parameters
+    ----------
+    predict : callable
+        :class:`Transfer` to the predicted labels of ``test``, shape (n,).
+    target_labels : {"none", "few", "all"}, default="none"
+        Which labels of the target's training images it may see; "few" is
+        ``labels_per_class`` of each class.
+    net : {"source", "target"}, default="source"
+        Whose trained network it starts from.
+    """
+
+    predict: Callable[[Transfer], NDArray[Any]]
+    target_labels: Literal["none", "few", "all"] = "none"
+    net: Literal["source", "target"] = "source"
+
+    def visible(self, target: Domain, settings: Digit5Settings) -> Domain:
+        """Return the target's training images with the labels that this method may see."""
+        if self.target_labels == "none":
+            return target.unlabelled()
+        if self.target_labels == "few":
+            mask = few_labels(target.y, settings.labels_per_class)
+            return target.with_(labelled=mask).masked()
+        return target
+
+
+def few_labels(y: NDArray[Any], per_class: int) -> NDArray[np.bool_]:
+    """Mark the first rows of each class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels in random order.
+    per_class : int
+        How many of each class; all of them where a class has fewer.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shiftlab.experiments.methods import few_labels
+    >>> few_labels(np.array([1, 1, 0, 1]), 2).tolist()
+    [True, True, True, False]
+    """
+    mask = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        mask[np.flatnonzero(y == label)[:per_class]] = True
+    return mask
+
+
+def _from_net(transfer: Transfer) -> NDArray[Any]:
+    return np.asarray(transfer.net.predict(transfer.test))
+
+
+def _coral(transfer: Transfer) -> NDArray[Any]:
+    """Give the source's features the covariance and mean of the target's, then classify."""
+    from sklearn.linear_model import LogisticRegression
+
+    from shiftlab.marginal.alignment.coral import CORAL
+
+    net = transfer.net
+    source = Domain(net.features(transfer.source.X), transfer.source.y, name="source")
+    target = Domain(net.features(transfer.target.X), name="target")
+    model = CORAL(LogisticRegression(max_iter=1000), center=True).fit(source, target)
+    return np.asarray(model.predict(net.features(transfer.test)))
+
+
+def _finetune(transfer: Transfer) -> NDArray[Any]:
+    """Train on, with a new head, on the few labelled images of the target."""
+    from shiftlab.label_space.finetune import FineTune
+
+    model = FineTune(
+        transfer.net, epochs=transfer.settings.finetune_epochs, random_state=transfer.seed
+    )
+    model.fit(transfer.source, transfer.target)
+    return np.asarray(model.predict(transfer.test))
+
+
+METHODS: Mapping[str, Method] = {
+    "source-only": Method(_from_net),
+    "coral": Method(_coral),
+    "finetune": Method(_finetune, target_labels="few"),
+    "target-supervised": Method(_from_net, target_labels="all", net="target"),
+}
+"""Name to method, in the order of the tables."""

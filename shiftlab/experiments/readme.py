@@ -1,0 +1,92 @@
+"""Put a study's tables into its README, between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shiftlab.experiments.tables import (
+    markdown_in_domain,
+    markdown_table,
+    stand_in_domains,
+)
+from shiftlab.experiments.verdict import verdict
+from shiftlab.experiments.write import write_atomically
+
+__all__ = ["BEGIN", "END", "results_block", "update_readme"]
+
+BEGIN = "<!-- results: begin -->"
+END = "<!-- results: end -->"
+
+
+def results_block(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write what a study found, as Markdown.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Results of one study.
+
+    Returns
+    -------
+    str
+        Sentences, table of all pairs, in-domain accuracy, origin of the data.
+    """
+    seeds = len({row["seed"] for row in rows})
+    stand_ins = sorted(stand_in_domains(rows))
+    n_test = sorted({int(row["n_test"]) for row in rows})
+    tests = f"{n_test[0]:,}" if len(n_test) == 1 else f"{n_test[0]:,} to {n_test[-1]:,}"
+    hours = sum(float(row["seconds"]) for row in rows) / 3600
+    lines = [
+        *(f"- {sentence}" for sentence in verdict(rows)),
+        "",
+        f"Accuracy on {tests} test images of the target, mean ± standard deviation over "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}:",
+        "",
+        markdown_table(rows),
+        "",
+        "Within a domain (trained and tested on the same one; the target-supervised network):",
+        "",
+        markdown_in_domain(rows),
+        "",
+    ]
+    if stand_ins:
+        lines += [
+            f"\\* {', '.join(stand_ins)}: images that stand in for the data set; figures with "
+            "them do not compare with published ones.",
+            "",
+        ]
+    lines.append(
+        f"Data: `{rows[0]['data']}`; settings `{rows[0]['settings']}`; {len(rows)} cells, "
+        f"{hours:.1f} hours of one process, without the training of the networks."
+    )
+    return "\n".join(lines)
+
+
+def update_readme(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Replace the text between the markers of a Markdown file.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file with both markers.
+    rows : sequence of mapping
+        Results of one study.
+
+    Returns
+    -------
+    Path
+        The full path.
+
+    Raises
+    ------
+    ValueError
+        If a marker is missing; nothing is written then.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path}: needs the lines {BEGIN} and {END}, in that order")
+    return write_atomically(path, f"{before}{BEGIN}\n{results_block(rows)}\n{END}{after}")

@@ -1,0 +1,203 @@
+"""Does label shift explain the target's X? A test without target labels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+__all__ = ["LabelFitResult", "MixtureMoments", "label_fit_test", "mixture_moments"]
+
+Floats = NDArray[np.float64]
+
+
+class MixtureMoments(NamedTuple):
+    """What :func:`mixture_moments` returns.
+
+    Attributes
+    ----------
+    prior : ndarray of shape (k,)
+        Unconstrained BBSE solution; sums to 1 and may leave [0, 1].
+    standard_error : ndarray of shape (k,)
+        Of each entry.
+    condition : float
+        Condition number of the class-conditional mean predictions.
+    """
+
+    prior: Floats
+    standard_error: Floats
+    condition: float
+
+
+class LabelFitResult(NamedTuple):
+    """What :func:`label_fit_test` returns.
+
+    Attributes
+    ----------
+    statistic : float
+        Standardised misfit, standard normal under label shift.
+    p_value : float
+        One-sided.
+    misfit : float
+        Mean score of the target minus that of the best mixture of source classes.
+    standard_error : float
+        Of the misfit.
+    """
+
+    statistic: float
+    p_value: float
+    misfit: float
+    standard_error: float
+
+
+def _class_means(values: Floats, codes: NDArray[Any], k: int) -> Floats:
+    counts = np.bincount(codes, minlength=k)
+    if (counts < 2).any():
+        raise ValueError(f"every class needs at least 2 source rows, got {counts.tolist()}")
+    return np.stack([values[codes == j].mean(axis=0) for j in range(k)], axis=-1)
+
+
+def _mean_and_error(
+    psi_source: Floats, psi_target: Floats, codes: NDArray[Any], prior: Floats
+) -> tuple[float, float]:
+    """Mean of psi over the target, and its error with the class means estimated as well."""
+    variance = psi_target.var(ddof=1) / psi_target.size
+    for j, share in enumerate(prior):
+        inside = psi_source[codes == j]
+        variance += share**2 * inside.var(ddof=1) / inside.size
+    return float(psi_target.mean()), float(np.sqrt(variance))
+
+
+def mixture_moments(
+    source_probabilities: ArrayLike, source_codes: ArrayLike, target_probabilities: ArrayLike
+) -> MixtureMoments:
+    r"""Target prior by matching mean predictions, with standard errors.
+
+    :math:`q = A^{-1} m` with :math:`A_{ij} = E_S[\hat p_i \mid Y=j]` and
+    :math:`m = E_T[\hat p]`. With :math:`\zeta = A^{-1}\hat p(x)`, whose source mean in class
+    j is the j-th unit vector, the delta method gives :math:`\mathrm{Var}(q_i) =
+    \mathrm{Var}_T(\zeta_i)/n_T + \sum_j q_j^2 \mathrm{Var}_S(\zeta_i\mid j)/n_j`.
+    O(n k^2).
+
+    Parameters
+    ----------
+    source_probabilities : array-like of shape (n_source, k)
+        Predictions on source rows that the model did not train on.
+    source_codes : array-like of shape (n_source,)
+        Their classes, 0 to k - 1.
+    target_probabilities : array-like of shape (n_target, k)
+        Predictions on target rows.
+
+    Returns
+    -------
+    MixtureMoments
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than 2 source rows.
+
+    References
+    ----------
+    Z. Lipton, Y.-X. Wang, A. Smola, "Detecting and Correcting for Label Shift with Black
+    Box Predictors", ICML 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> certain = np.eye(2)
+    >>> moments = mixture_moments(certain[[0, 0, 1, 1]], [0, 0, 1, 1], certain[[0, 0, 0, 1]])
+    >>> moments.prior
+    array([0.75, 0.25])
+    """
+    p, codes = np.asarray(source_probabilities, dtype=np.float64), np.asarray(source_codes)
+    t = np.asarray(target_probabilities, dtype=np.float64)
+    k = p.shape[1]
+    means = _class_means(p, codes, k)
+    condition = float(np.linalg.cond(means))
+    inverse = np.linalg.pinv(means)
+    zeta_s, zeta_t = p @ inverse.T, t @ inverse.T
+    prior = zeta_t.mean(axis=0)
+    error = np.array(
+        [_mean_and_error(zeta_s[:, i], zeta_t[:, i], codes, prior)[1] for i in range(k)]
+    )
+    return MixtureMoments(prior, error, condition)
+
+
+def label_fit_test(
+    source_scores: ArrayLike,
+    source_probabilities: ArrayLike,
+    source_codes: ArrayLike,
+    target_scores: ArrayLike,
+    target_probabilities: ArrayLike,
+) -> LabelFitResult:
+    r"""Test that the target's X is a mixture of the source's classes (label shift).
+
+    Take any score :math:`\varphi(x)` and class predictions :math:`\hat p(x)` learnt on other
+    rows. With :math:`A` the matrix of class-conditional source means of
+    :math:`\hat p` and :math:`\mu` those of :math:`\varphi`, the corrected score
+
+    .. math:: \psi(x) = \varphi(x) - \mu^\top A^{-1} \hat p(x)
+
+    has mean zero in *every* source class, hence in every mixture of them: under label shift
+    its target mean is zero whatever the target prior, which is thereby re-estimated by BBSE
+    on these very rows. The standard error counts the estimation of :math:`\mu` and
+    :math:`A`. One-sided: :math:`\varphi` should be high where the target has more rows than
+    the reweighted source. Rejection means "not label shift alone"; no rejection does not
+    prove label shift, since a covariate shift may look the same. O(n k^2).
+
+    Parameters
+    ----------
+    source_scores : array-like of shape (n_source,)
+        Held-out source scores, bounded.
+    source_probabilities : array-like of shape (n_source, k)
+        Predictions on the same rows.
+    source_codes : array-like of shape (n_source,)
+        Their classes, 0 to k - 1.
+    target_scores : array-like of shape (n_target,)
+        Held-out target scores.
+    target_probabilities : array-like of shape (n_target, k)
+        Predictions on the same rows.
+
+    Returns
+    -------
+    LabelFitResult
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than 2 source rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.repeat([0, 1], 1000)
+    >>> x, moved = rng.normal(3.0 * codes), rng.normal(3.0 * codes, 2.0)
+    >>> def predict(x):
+    ...     p = 1 / (1 + np.exp(4.5 - 3.0 * x))
+    ...     return np.column_stack([1 - p, p])
+    >>> def score(x):
+    ...     return np.abs(x - 1.5) > 3.0
+    >>> kept = rng.normal(3.0 * (rng.random(1000) < 0.9))
+    >>> bool(label_fit_test(score(x), predict(x), codes, score(kept), predict(kept)).p_value > 0.05)
+    True
+    >>> result = label_fit_test(score(x), predict(x), codes, score(moved), predict(moved))
+    >>> bool(result.p_value < 1e-6)
+    True
+    """
+    p, codes = np.asarray(source_probabilities, dtype=np.float64), np.asarray(source_codes)
+    t = np.asarray(target_probabilities, dtype=np.float64)
+    phi_s = np.asarray(source_scores, dtype=np.float64)
+    phi_t = np.asarray(target_scores, dtype=np.float64)
+    k = p.shape[1]
+    inverse = np.linalg.pinv(_class_means(p, codes, k))
+    beta = inverse.T @ _class_means(phi_s, codes, k)
+    psi_s, psi_t = phi_s - p @ beta, phi_t - t @ beta
+    misfit, error = _mean_and_error(psi_s, psi_t, codes, (t @ inverse.T).mean(axis=0))
+    if error == 0.0:
+        return LabelFitResult(0.0, 1.0, misfit, 0.0)
+    statistic = misfit / error
+    return LabelFitResult(statistic, float(norm.sf(statistic)), misfit, error)

@@ -1,0 +1,136 @@
+"""Odd and bad input: a right answer or one clear error."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.decomposition import PCA
+
+from shiftlab import Domain
+from shiftlab.diagnose import diagnose
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(120, 3))
+Y = rng.integers(0, 2, 120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((X[:0], X), {}, "source has no rows"),
+        ((X, X[:0]), {}, "target has no rows"),
+        ((X, X), {"alpha": 0.0}, "alpha must lie between 0 and 1"),
+        ((X, X), {"n_permutations": 5}, "n_permutations must be an int of at least 19"),
+        ((X, X), {"task": "ranking"}, "task must be"),
+        ((X, X), {"label": "y"}, "label='y' names a column"),
+        ((X, X), {"features": lambda rows: rows[0]}, "features must give a matrix with 120 rows"),
+        ((pd.DataFrame(X, columns=list("aab")), X), {}, "more than one column named 'a'"),
+        (((X, np.array(["a"] * 120)), X), {"task": "regression"}, "needs numbers as labels"),
+    ],
+)
+def test_one_clear_error(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        diagnose(*arguments, random_state=0, **options)
+
+
+def test_features_of_a_wrong_type():
+    with pytest.raises(TypeError, match="features must be a callable"):
+        diagnose(X, X, features=3)
+
+
+def test_one_row_cannot_be_tested():
+    diagnosis = diagnose((X, Y), (X[:1], Y[:1]), random_state=0)
+    assert diagnosis.kind == "undetermined"
+    assert "at least 8 rows" in diagnosis.findings["marginal"].summary
+
+
+def test_single_class_is_no_obstacle_to_the_rest():
+    diagnosis = diagnose((X, np.zeros(120)), (X[::-1] + 1.5, np.zeros(120)), random_state=0)
+    assert diagnosis.findings["marginal"].differs
+    assert not diagnosis.label_space_differs
+
+
+def test_one_bad_column_takes_nothing_from_the_others():
+    n = 300
+
+    def frame(seed, move):
+        r = np.random.default_rng(seed)
+        f = pd.DataFrame(
+            {
+                "good": r.normal(move, 1, n),
+                "constant": 1.0,
+                "empty": np.nan,
+                "when": pd.Timestamp("2024-01-01") + pd.to_timedelta(r.integers(0, 999, n), "h"),
+                "nested": [[1]] * n,
+                "mixed": r.choice(np.array([1, "x", None], dtype=object), n),
+                "maybe": r.choice(np.array([True, False, None], dtype=object), n),
+                "id": [f"id {v}" for v in r.integers(0, 10**9, n)],
+                "infinite": np.where(np.arange(n) == 3, np.inf, r.normal(size=n)),
+                "holes": np.where(r.random(n) < 0.1, np.nan, r.normal(size=n)),
+            }
+        )
+        f["category"] = pd.Categorical(r.choice(["p", "q"], n))
+        return f
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diagnosis = diagnose(frame(0, 0.0), frame(1, 1.0), random_state=0)
+    status = {f.feature: f.status for f in diagnosis.features}
+    assert [name for name, s in status.items() if s == "differs"] == ["good"]
+    assert {n for n, s in status.items() if s == "not_testable"} == {"empty", "nested", "id"}
+    assert diagnosis.findings["marginal"].differs
+    assert any("Infinite values" in note for note in diagnosis.notes)
+    notes = {f.feature: f.note for f in diagnosis.features}
+    assert notes["constant"] == "constant in the source; constant in the target"
+
+
+def test_missingness_alone_is_found():
+    holes = X.copy()
+    holes[::3, 1] = np.nan
+    found = diagnose(X, holes, random_state=0).features[0]
+    assert (found.feature, found.status) == ("x1", "differs")
+    assert found.details["target_missing"] == pytest.approx(1 / 3)
+
+
+def test_huge_values_do_not_overflow():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert diagnose(1e200 * X, 1e200 * X[::-1], random_state=0).kind == "none"
+
+
+def test_label_column_that_the_target_lacks():
+    frame = pd.DataFrame(X, columns=list("abc"))
+    diagnosis = diagnose(frame.assign(y=Y), frame, label="y", random_state=0)
+    assert diagnosis.situation.n_source_labels == 120
+    assert diagnosis.situation.n_target_labels == 0
+    assert not diagnosis.feature_space_differs
+
+
+def test_few_target_labels_are_used_for_what_they_can_show():
+    some = Domain(X, np.arange(120) % 10 > 0, labelled=np.arange(120) < 40)
+    diagnosis = diagnose((X, Y), some, random_state=0)
+    assert diagnosis.findings["prior"].differs
+    assert diagnosis.findings["conditional"].status == "not_testable"
+    assert "too few labelled rows" in diagnosis.findings["conditional"].summary
+
+
+def test_features_callable_and_unfitted_transformer():
+    moved = X + np.array([2.0, 0, 0])
+    assert diagnose(X, moved, features=lambda rows: rows[:, 1:], random_state=0).kind == "none"
+    assert diagnose(X, moved, features=PCA(1), random_state=0).findings["marginal"].differs
+
+
+def test_large_samples_are_cut_and_it_is_said():
+    big = np.random.default_rng(1).normal(size=(12_000, 2))
+    diagnosis = diagnose(big, big[:500], random_state=0)
+    assert any("10,000 of the 12,000 source rows" in note for note in diagnosis.notes)
+    assert diagnosis.n_source == 12_000
+
+
+def test_images_that_got_darker():
+    images = rng.integers(0, 255, (150, 12, 12, 3), dtype=np.uint8)
+    diagnosis = diagnose(images, images[::-1] // 2, random_state=0)
+    assert diagnosis.findings["marginal"].differs
+    assert diagnosis.features[0].feature in {"brightness", "contrast", "edge strength"}
+    assert any("thumbnails" in note for note in diagnosis.notes)

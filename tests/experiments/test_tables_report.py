@@ -1,0 +1,305 @@
+"""Tables equal a naive computation; the report escapes names and renders in a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shiftlab.experiments.readme import BEGIN, END, update_readme
+from shiftlab.experiments.report import Sheet, _cell, _luminance, figure_uri, render_report
+from shiftlab.experiments.settings import DIGIT_DOMAINS
+from shiftlab.experiments.tables import (
+    choose_study,
+    in_domain,
+    markdown_table,
+    method_means,
+    summarise,
+    to_csv,
+)
+from shiftlab.experiments.verdict import compare, verdict
+
+METHODS = ("source-only", "coral", "target-supervised")
+
+
+def make_row(source, target, method, seed, accuracy, **changes):
+    row = {
+        "key": f"{source}:{target}:{method}:{seed}",
+        "source": source,
+        "target": target,
+        "method": method,
+        "seed": seed,
+        "accuracy": accuracy,
+        "n_train_source": 100,
+        "n_train_target": 100,
+        "n_test": 1000,
+        "seconds": 1.5,
+        "settings": "abc",
+        "data": "mnist=local,usps=local",
+        "source_kind": "local",
+        "target_kind": "local",
+        "source_stand_in": source == "synth",
+        "target_stand_in": target == "synth",
+        "protocol": {"labels_per_class": 10, "epochs": 3},
+        "versions": {"python": "3.11"},
+    }
+    return {**row, **changes}
+
+
+def make_rows(domains=DIGIT_DOMAINS, seeds=3):
+    rng = np.random.default_rng(0)
+    ceiling = {(t, s): float(rng.uniform(0.9, 0.99)) for t in domains for s in range(seeds)}
+    return [
+        make_row(
+            *(source, target, method, seed),
+            ceiling[target, seed] if method == METHODS[-1] else float(rng.uniform(0.2, 0.9)),
+        )
+        for source in domains
+        for target in domains
+        if source != target
+        for method in METHODS
+        for seed in range(seeds)
+    ]
+
+
+def test_mean_and_deviation_equal_the_naive_ones():
+    rows = make_rows()
+    entries = summarise(rows)
+    assert len(entries) == 20 * 3
+    for e in entries:
+        values = [
+            r["accuracy"]
+            for r in rows
+            if (r["source"], r["target"], r["method"]) == (e.source, e.target, e.method)
+        ]
+        assert e.n_seeds == len(values) == 3
+        assert math.isclose(e.mean, statistics.mean(values))
+        assert math.isclose(e.std, statistics.stdev(values))
+        assert e.stand_in == ("synth" in (e.source, e.target))
+
+
+def test_one_seed_has_no_deviation():
+    assert summarise(make_rows(seeds=1))[0].std is None
+
+
+def test_method_means_count_only_what_all_methods_have():
+    rows = make_rows(seeds=2)
+    rows = [r for r in rows if not (r["method"] == "coral" and r["target"] == "usps")]
+    for method, mean, _ in method_means(rows):
+        naive = [r["accuracy"] for r in rows if r["method"] == method and r["target"] != "usps"]
+        assert math.isclose(mean, statistics.mean(naive))
+
+
+def test_in_domain_counts_each_network_once():
+    rows = make_rows()
+    found = in_domain(rows)
+    assert list(found) == list(DIGIT_DOMAINS)
+    for name, (mean, _, n) in found.items():
+        values = {
+            r["seed"]: r["accuracy"]
+            for r in rows
+            if (r["method"], r["target"]) == (METHODS[-1], name)
+        }
+        assert n == 3
+        assert math.isclose(mean, statistics.mean(values.values()))
+
+
+def test_studies_do_not_mix():
+    rows = make_rows(seeds=1)
+    offline = [{**r, "data": "mnist=offline,usps=offline"} for r in rows]
+    other = [{**r, "settings": "xyz"} for r in rows]
+    for mixed in (rows + offline, rows + other):
+        with pytest.raises(ValueError, match="different settings or data"):
+            summarise(mixed)
+        with pytest.raises(ValueError, match="several studies"):
+            choose_study(mixed, None)
+    assert choose_study(rows + other, "xyz") == other
+    with pytest.raises(ValueError, match="no results of study 'nope'"):
+        choose_study(rows, "nope")
+    with pytest.raises(ValueError, match="no results yet"):
+        choose_study([], None)
+
+
+def test_csv_and_markdown_hold_the_same_numbers():
+    rows = make_rows()
+    lines = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert len(lines) == 60
+    table = markdown_table(rows)
+    for line in lines:
+        singles = [float(line[f"seed{s}"]) for s in range(3)]
+        assert math.isclose(float(line["mean"]), statistics.mean(singles), abs_tol=1e-6)
+        assert math.isclose(float(line["std"]), statistics.stdev(singles), abs_tol=2e-6)
+        assert f"{float(line['mean']):.3f} ± {float(line['std']):.3f}" in table
+    assert "| mnist | synth* |" in table
+    assert len(table.splitlines()) == 2 + 20 + 1
+
+
+def test_missing_cells_are_dashes():
+    rows = [r for r in make_rows(("mnist", "usps")) if r["method"] != "coral" or r["seed"] == 9]
+    rows.append(make_row("mnist", "usps", "coral", 0, 0.5))
+    assert "| usps | mnist |" in markdown_table(rows)
+    assert " | - | " in markdown_table(rows)
+
+
+def test_the_verdict_counts_by_two_standard_errors():
+    rows = []
+    for target, floor, coral in (("usps", 0.5, 0.6), ("svhn", 0.5, 0.52), ("synth", 0.5, 0.3)):
+        rows.append(make_row("mnist", target, "source-only", 0, floor))
+        rows.append(make_row("mnist", target, "coral", 0, coral))
+        rows.append(make_row("mnist", target, "target-supervised", 0, 0.9))
+    # The limit at n = 1000 is 2 sqrt(.5 * .5 / 1000 * 2) = .045 or so.
+    (found,) = compare(rows)
+    assert (found.better, found.unclear, found.worse) == (1, 1, 1)
+    assert found.worst[:2] == ("mnist", "synth")
+    assert math.isclose(found.worst[2], 0.2)
+    first, second = verdict(rows)
+    assert "0.500" in first
+    assert "0.900" in first
+    assert "better than source-only on 1 pair, worse on 1, no clear difference on 1" in second
+
+
+def test_the_readme_block_is_replaced_and_the_rest_kept(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    update_readme(path, make_rows())
+    once = path.read_text()
+    assert once.startswith(f"before\n{BEGIN}\n")
+    assert once.endswith(f"{END}\nafter\n")
+    assert "old" not in once
+    assert "| mnist | mnist_m |" in once
+    update_readme(path, make_rows())
+    assert path.read_text() == once
+    path.write_text("no markers")
+    with pytest.raises(ValueError, match="results: begin"):
+        update_readme(path, make_rows())
+    assert path.read_text() == "no markers"
+
+
+class _Names(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def _sheet(name="mnist", **changes):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2))
+    figure.subplots().imshow(np.arange(60).reshape(6, 10))
+    return Sheet(name, figure_uri(figure), changes.get("kind", "local"), True, "made up")
+
+
+def test_names_are_escaped_and_nothing_comes_from_outside():
+    evil = "<img src=x onerror=alert(1)>"
+    rows = [
+        make_row(evil, "usps", method, 0, 0.5, source_stand_in=True)
+        for method in ("source-only", "<b>m</b>", "target-supervised")
+    ]
+    html = render_report(rows, title=evil, sheets=[_sheet(evil)], diagnosis_title=evil)
+    assert evil not in html
+    assert "<b>m</b>" not in html
+    page = _Names()
+    page.feed(html)
+    assert page.tags.count("img") == 1  # the sheet
+    assert all(link.startswith("data:") for link in page.links)
+    assert page.text.count(evil) >= 4
+    assert "script" not in page.tags
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_stand_ins_are_named_first():
+    html = render_report(make_rows())
+    assert "<strong>Stand-ins:</strong> synth." in html
+    rows = [r for r in make_rows() if "synth" not in (r["source"], r["target"])]
+    assert "Stand-ins" not in render_report(rows)
+
+
+def test_an_empty_report_is_refused():
+    with pytest.raises(ValueError, match="no results"):
+        render_report([])
+
+
+def test_text_in_the_heat_map_is_legible_at_every_value():
+    for value in np.linspace(0, 1, 201):
+        cell = _cell(float(value), diagonal=False)
+        background = [int(v) for v in re.findall(r"\d+", cell["background"])]
+        light = 1.0 if cell["colour"] == "#ffffff" else 0.0
+        high, low = sorted((_luminance(background), light), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def _chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _browse(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        *(_chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+        *("--disable-sync", f"--user-data-dir={folder / 'profile'}", "--hide-scrollbars"),
+        *("--enable-logging=stderr", *flags),
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(_chromium() is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_and_says_nothing_on_the_console(tmp_path, width):
+    page = tmp_path / "report.html"
+    page.write_text(
+        render_report(
+            make_rows(),
+            sheets=[_sheet(name) for name in DIGIT_DOMAINS],
+            diagnosis="<p>a diagnosis</p>",
+            diagnosis_title="Diagnosis",
+        ),
+        encoding="utf-8",
+    )
+    # Headless Chromium has a least window width, so the page is measured in a frame; the
+    # measuring page is the test's, the report itself has no script.
+    probe = tmp_path / "probe.html"
+    probe.write_text(
+        f"""<iframe id=f src="report.html" style="width:{width}px;height:900px;border:0"></iframe>
+        <script>f.onload = () => {{
+          const d = f.contentDocument.documentElement;
+          const out = [...f.contentDocument.querySelectorAll('body *')].filter(
+            e => e.getBoundingClientRect().right > {width} + 1 && !e.closest('.diagnosis'));
+          document.title = [d.clientWidth, d.scrollWidth, out.length].join(' ');
+        }}</script>"""
+    )
+    done = _browse(
+        tmp_path,
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        probe.as_uri(),
+    )
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None, done.stderr[-2000:]
+    client, scroll, outside = map(int, title.group(1).split())
+    assert client == width
+    assert scroll <= width
+    assert outside == 0
+    assert "CONSOLE" not in done.stderr
