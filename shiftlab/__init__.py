@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
-    from shiftlab.diagnose import Diagnosis, diagnose
+    from shiftlab.diagnosis import Diagnosis, diagnose
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
@@ -30,7 +30,7 @@ _HOMES = {
     "AdaptedEstimator": "shiftlab.against",
     "CORAL": "shiftlab.marginal.alignment.coral",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
-    "Diagnosis": "shiftlab.diagnose",
+    "Diagnosis": "shiftlab.diagnosis",
     "Domain": "shiftlab.domain",
     "Facts": "shiftlab.adapter",
     "FineTune": "shiftlab.label_space.finetune",
@@ -39,7 +39,7 @@ _HOMES = {
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "Transform": "shiftlab.pipeline",
-    "diagnose": "shiftlab.diagnose",
+    "diagnose": "shiftlab.diagnosis",
     "list_adapters": "shiftlab.registry",
     "make_pipeline": "shiftlab.pipeline",
 }

@@ -85,5 +85,5 @@ def adapter_table() -> str:
             ", ".join(sorted(n.replace("_", " ") for n in facts.needs)) or "-",
             facts.cost,
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)

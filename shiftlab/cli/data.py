@@ -74,7 +74,7 @@ def show(
     """Draw a contact sheet of each domain, with its labels, as PNG."""
     from shiftlab.data import DIGITS5, contact_sheet, load_digits5
     from shiftlab.experiments.names import did_you_mean
-    from shiftlab.experiments.write import write_atomically
+    from shiftlab.files import write_atomically
 
     if name != _COLLECTION and name not in DIGITS5:
         raise ValueError(f"unknown domain {name!r}; {did_you_mean(name, (_COLLECTION, *DIGITS5))}")

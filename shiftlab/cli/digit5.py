@@ -136,7 +136,7 @@ def report(
     from shiftlab.experiments.readme import update_readme
     from shiftlab.experiments.report import render_report, write_report
     from shiftlab.experiments.tables import choose_study, markdown_table, to_csv
-    from shiftlab.experiments.write import write_atomically
+    from shiftlab.files import write_atomically
 
     store = ResultsStore(out / "results.jsonl")
     if not store.path.is_file():

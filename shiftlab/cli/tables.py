@@ -46,7 +46,7 @@ def diagnose(
 
     import shiftlab
     from shiftlab.cli.files import read_domain
-    from shiftlab.experiments.write import write_atomically
+    from shiftlab.files import write_atomically
 
     _check_outputs((json_, html), (source, target))
     first = read_domain(source, label, label_required=label is not None)
@@ -76,7 +76,7 @@ def adapt(
     from shiftlab.cli.adapt import adapt as run
     from shiftlab.cli.adapt import predictions_csv, resolve_method
     from shiftlab.cli.files import read_domain
-    from shiftlab.experiments.write import write_atomically
+    from shiftlab.files import write_atomically
 
     name = resolve_method(method)
     _check_outputs((output,), (source, target))

@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO
 
 import numpy as np
+
+from shiftlab.files import write_atomically
 
 from .formats import read_npz
 from .raw import DataFileError, RawDigits, Split
 from .resources import cache_dir
 
-__all__ = ["atomic_write", "cached_digits"]
+__all__ = ["cached_digits"]
 
 _log = logging.getLogger(__name__)
-
-
-def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that no reader ever sees half of it.
-
-    Parameters
-    ----------
-    path : Path
-        The file; its folder is made when missing.
-    write : callable
-        Gets an open binary file beside ``path``, which is renamed to it afterwards.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from shiftlab.data.cache import atomic_write
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     atomic_write(Path(folder) / "a" / "b", lambda file: file.write(b"whole"))
-    ...     (Path(folder) / "a" / "b").read_bytes()
-    b'whole'
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def cached_digits(key: str, make: Callable[[], dict[Split, RawDigits]], split: Split) -> RawDigits:
@@ -82,7 +49,7 @@ def cached_digits(key: str, make: Callable[[], dict[Split, RawDigits]], split: S
         if digits.mnist_index is not None:
             arrays[f"idx_{half}"] = digits.mnist_index
     try:
-        atomic_write(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     except OSError as error:  # a full or read-only disk costs time on the next call, nothing else
         _log.warning("could not keep %s: %s", path, error)
     return made[split]

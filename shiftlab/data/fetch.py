@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import atomic_write
+from shiftlab.files import write_atomically
+
 from .cards import read_card
 from .download import download_card, official_dir
 from .generated import recipe_mnist_m, rendered_synth
@@ -27,7 +28,7 @@ def _write_npz(path: Path, halves: dict[Split, RawDigits], recipe: str) -> None:
         arrays[f"X_{half}"], arrays[f"y_{half}"] = digits.X, digits.y
         if digits.mnist_index is not None:
             arrays[f"idx_{half}"] = digits.mnist_index
-    atomic_write(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _make(name: str, root: str | os.PathLike[str] | None, progress: bool, recipe: str) -> Path:

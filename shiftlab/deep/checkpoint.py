@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors_bytes
 from torch import Tensor, nn
+
+from shiftlab.files import write_atomically
 
 __all__ = ["load_checkpoint", "load_weights", "save_checkpoint"]
 
@@ -50,16 +51,7 @@ def save_checkpoint(
     tensors = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in state.items()}
     header = {_KEY: json.dumps({"version": _VERSION, **metadata})}
     payload = to_safetensors_bytes(tensors, metadata=header)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(target, payload)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,7 +12,7 @@ from shiftlab.experiments.tables import (
     stand_in_domains,
 )
 from shiftlab.experiments.verdict import verdict
-from shiftlab.experiments.write import write_atomically
+from shiftlab.files import write_atomically
 
 __all__ = ["BEGIN", "END", "results_block", "update_readme"]
 

@@ -19,7 +19,7 @@ from shiftlab.experiments.tables import (
     summarise,
 )
 from shiftlab.experiments.verdict import verdict
-from shiftlab.experiments.write import write_atomically
+from shiftlab.files import write_atomically
 
 __all__ = ["Sheet", "figure_uri", "render_report", "write_report"]
 

@@ -148,7 +148,7 @@ class TestCache:
         np.testing.assert_array_equal(self.read().X, self.digits.X)
 
     def test_nothing_half_written_stays(self, tmp_path: Path) -> None:
-        from shiftlab.data.cache import atomic_write
+        from shiftlab.files import write_atomically
 
         def fail(file) -> None:
             file.write(b"half")
@@ -156,7 +156,7 @@ class TestCache:
 
         (tmp_path / "kept").write_bytes(b"before")
         with pytest.raises(KeyboardInterrupt):
-            atomic_write(tmp_path / "kept", fail)
+            write_atomically(tmp_path / "kept", fail)
         assert [p.name for p in tmp_path.iterdir()] == ["kept"]
         assert (tmp_path / "kept").read_bytes() == b"before"
 

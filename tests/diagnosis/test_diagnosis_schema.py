@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from shiftlab import Domain
-from shiftlab.diagnose import diagnose
-from shiftlab.diagnose.schema import scale_change
+from shiftlab.diagnosis import diagnose
+from shiftlab.diagnosis.schema import scale_change
 
 
 def _frame(seed, n=300):

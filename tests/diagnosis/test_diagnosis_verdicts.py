@@ -5,7 +5,7 @@ import pytest
 from diagnosis_cases import pair
 
 from shiftlab import Domain
-from shiftlab.diagnose import diagnose
+from shiftlab.diagnosis import diagnose
 
 
 @pytest.mark.parametrize("kind", ["covariate", "label", "concept"])

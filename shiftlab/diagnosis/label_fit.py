@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from shiftlab.diagnose.findings import Finding
-from shiftlab.diagnose.prior import WORST_CONDITION, ClassModel
-from shiftlab.diagnose.sample import Sample
+from shiftlab.diagnosis.findings import Finding
+from shiftlab.diagnosis.prior import WORST_CONDITION, ClassModel
+from shiftlab.diagnosis.sample import Sample
 from shiftlab.stats.label_fit import label_fit_test, mixture_moments
 from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.priors import bbse_prior

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from shiftlab.diagnose.attribution import adjust, attribute
-from shiftlab.diagnose.findings import KINDS, Finding
+from shiftlab.diagnosis.attribution import adjust, attribute
+from shiftlab.diagnosis.findings import KINDS, Finding
 
 
 def _finding(question, status):

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from shiftlab.diagnose.findings import Kind
+from shiftlab.diagnosis.findings import Kind
 
 __all__ = ["Recommendation", "Situation", "recommend"]
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from shiftlab import Domain
-from shiftlab.diagnose import diagnose
+from shiftlab.diagnosis import diagnose
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 3))

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from shiftlab.diagnose.findings import FeatureShift, Finding
+from shiftlab.diagnosis.findings import FeatureShift, Finding
 
 __all__ = ["SOURCE", "TARGET", "effect_bars", "feature_overlay", "prior_bars", "shortened"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-from shiftlab.diagnose.findings import Finding
+from shiftlab.diagnosis.findings import Finding
 from shiftlab.domain import Domain
 
 __all__ = ["Labels", "compare_label_spaces", "read_labels"]

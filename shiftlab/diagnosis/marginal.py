@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.diagnose.findings import Finding
-from shiftlab.diagnose.sample import Half, Sample
+from shiftlab.diagnosis.findings import Finding
+from shiftlab.diagnosis.sample import Half, Sample
 from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.permutation import rank_permutation_test
 from shiftlab.stats.two_sample import auc_interval, detectable_auc

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-from shiftlab.diagnose.columns import Column, Columns, column_names, column_values
-from shiftlab.diagnose.findings import Finding
+from shiftlab.diagnosis.columns import Column, Columns, column_names, column_values
+from shiftlab.diagnosis.findings import Finding
 from shiftlab.domain import Domain
 
 __all__ = ["Change", "compare_schema", "scale_change"]

@@ -14,7 +14,7 @@ from diagnosis_cases import pair
 from rich.console import Console
 
 from shiftlab import Domain
-from shiftlab.diagnose import diagnose
+from shiftlab.diagnosis import diagnose
 
 EVIL = "<script>alert('x')</script> & $\\frac{a}$"
 

@@ -10,10 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from shiftlab.diagnose.findings import QUESTIONS, FeatureShift, Finding
+from shiftlab.diagnosis.findings import QUESTIONS, FeatureShift, Finding
 
 if TYPE_CHECKING:
-    from shiftlab.diagnose.result import Diagnosis
+    from shiftlab.diagnosis.result import Diagnosis
 
 __all__ = ["render"]
 

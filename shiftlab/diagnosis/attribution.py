@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shiftlab.diagnose.findings import Finding, Kind
+from shiftlab.diagnosis.findings import Finding, Kind
 from shiftlab.stats.multiple import holm
 
 __all__ = ["adjust", "attribute", "limits"]

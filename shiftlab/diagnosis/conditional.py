@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.diagnose.findings import Finding
-from shiftlab.diagnose.marginal import MINIMUM_AUC, stacked
-from shiftlab.diagnose.sample import Half, Sample
+from shiftlab.diagnosis.findings import Finding
+from shiftlab.diagnosis.marginal import MINIMUM_AUC, stacked
+from shiftlab.diagnosis.sample import Half, Sample
 from shiftlab.stats.learners import BlendedClassifier, BlendedRegressor
 from shiftlab.stats.permutation import rank_permutation_test
 from shiftlab.stats.residual import residual_product_test

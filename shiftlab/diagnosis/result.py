@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shiftlab.diagnose.findings import KINDS, FeatureShift, Finding, Kind, plain
-from shiftlab.diagnose.recommend import Recommendation, Situation, recommend
+from shiftlab.diagnosis.findings import KINDS, FeatureShift, Finding, Kind, plain
+from shiftlab.diagnosis.recommend import Recommendation, Situation, recommend
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 class Diagnosis:
     """How a target differs from a source.
 
-    Made by :func:`shiftlab.diagnose`. Print it in a terminal with ``show()``, write a page
+    Made by :func:`shiftlab.diagnosis`. Print it in a terminal with ``show()``, write a page
     with ``to_html(path)``, hand it on as JSON with ``to_dict()``.
 
     Parameters
@@ -151,11 +151,12 @@ class Diagnosis:
         str
             The page.
         """
-        from shiftlab.diagnose.report.html import page, write_text
+        from shiftlab.diagnosis.report.html import page
+        from shiftlab.files import write_atomically
 
         text = page(self)
         if path is not None:
-            write_text(path, text)
+            write_atomically(path, text)
         return text
 
     def to_html_fragment(self) -> str:
@@ -166,7 +167,7 @@ class Diagnosis:
         str
             A ``<section>`` preceded by a ``<style>`` whose rules reach only into it.
         """
-        from shiftlab.diagnose.report.html import fragment
+        from shiftlab.diagnosis.report.html import fragment
 
         return fragment(self)
 
@@ -183,7 +184,7 @@ class Diagnosis:
         (console or MakeConsole()).print(self)
 
     def __rich__(self) -> RenderableType:
-        from shiftlab.diagnose.report.terminal import render
+        from shiftlab.diagnosis.report.terminal import render
 
         return render(self)
 

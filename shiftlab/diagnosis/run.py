@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from shiftlab.diagnose.attribution import adjust, attribute, limits
-from shiftlab.diagnose.columns import Columns, read_columns
-from shiftlab.diagnose.conditional import (
+from shiftlab.diagnosis.attribution import adjust, attribute, limits
+from shiftlab.diagnosis.columns import Columns, read_columns
+from shiftlab.diagnosis.conditional import (
     FEWEST,
     check_class_conditional,
     check_conditional,
     fit_labelled,
 )
-from shiftlab.diagnose.features import check_features
-from shiftlab.diagnose.findings import QUESTIONS, Finding
-from shiftlab.diagnose.label_fit import check_label_fit
-from shiftlab.diagnose.label_space import Labels, compare_label_spaces, read_labels
-from shiftlab.diagnose.marginal import check_marginal
-from shiftlab.diagnose.prior import (
+from shiftlab.diagnosis.features import check_features
+from shiftlab.diagnosis.findings import QUESTIONS, Finding
+from shiftlab.diagnosis.label_fit import check_label_fit
+from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
+from shiftlab.diagnosis.marginal import check_marginal
+from shiftlab.diagnosis.prior import (
     check_numbers,
     check_prior,
     check_prior_without_labels,
     fit_class_model,
 )
-from shiftlab.diagnose.recommend import Situation
-from shiftlab.diagnose.result import Diagnosis
-from shiftlab.diagnose.sample import Sample, embed_sparse, encode, make_half, split_rows
-from shiftlab.diagnose.schema import compare_schema
+from shiftlab.diagnosis.recommend import Situation
+from shiftlab.diagnosis.result import Diagnosis
+from shiftlab.diagnosis.sample import Sample, embed_sparse, encode, make_half, split_rows
+from shiftlab.diagnosis.schema import compare_schema
 from shiftlab.domain import Domain
 
 __all__ = ["diagnose"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.diagnose.findings import Finding
-from shiftlab.diagnose.label_space import Labels
-from shiftlab.diagnose.sample import Sample
+from shiftlab.diagnosis.findings import Finding
+from shiftlab.diagnosis.label_space import Labels
+from shiftlab.diagnosis.sample import Sample
 from shiftlab.stats.label_fit import mixture_moments
 from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.priors import bbse_prior, label_permutation_test, total_variation

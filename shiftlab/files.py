@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: Path, content: str | bytes) -> Path:
+def write_atomically(
+    path: str | os.PathLike[str], content: str | bytes | Callable[[IO[bytes]], object]
+) -> Path:
     """Write a file beside its place and move it there.
 
     Parameters
     ----------
-    path : Path
+    path : path
         The file; its folder is made when missing.
-    content : str or bytes
-        Text is written as UTF-8.
+    content : str, bytes or callable
+        Text is written as UTF-8; a callable gets the open binary file and writes to it.
 
     Returns
     -------
@@ -28,8 +32,15 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     ------
     OSError
         If the folder cannot be written to; an older file is then as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder) / "new" / "a", "whole").read_text()
+    'whole'
     """
-    path = path.expanduser().resolve()
+    path = Path(path).expanduser().resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     # The permissions that an ordinary new file would have.
     mask = os.umask(0)
@@ -37,7 +48,10 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~mask)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.diagnose.columns import Column
-from shiftlab.diagnose.findings import FeatureShift
+from shiftlab.diagnosis.columns import Column
+from shiftlab.diagnosis.findings import FeatureShift
 from shiftlab.stats.multiple import holm
 from shiftlab.stats.univariate import (
     UnivariateResult,

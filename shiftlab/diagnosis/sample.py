@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import StandardScaler
 
-from shiftlab.diagnose.columns import Column
+from shiftlab.diagnosis.columns import Column
 from shiftlab.stats.two_sample import halves
 
 __all__ = ["Half", "Sample", "encode", "make_half"]

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from shiftlab.diagnose.images import describe_images
+from shiftlab.diagnosis.images import describe_images
 from shiftlab.domain import Domain
 
 __all__ = ["Column", "Columns", "column_names", "column_values", "read_columns"]

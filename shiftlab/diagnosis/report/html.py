@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shiftlab.diagnose.findings import QUESTIONS
-from shiftlab.diagnose.report.plots import SOURCE, TARGET, effect_bars, feature_overlay, prior_bars
+from shiftlab.diagnosis.findings import QUESTIONS
+from shiftlab.diagnosis.report.plots import SOURCE, TARGET, effect_bars, feature_overlay, prior_bars
 
 if TYPE_CHECKING:
-    from shiftlab.diagnose.result import Diagnosis
+    from shiftlab.diagnosis.result import Diagnosis
 
-__all__ = ["fragment", "page", "write_text"]
+__all__ = ["fragment", "page"]
 
 OVERLAYS = 6
 ROWS = 50
@@ -25,7 +22,7 @@ STATUS = {"differs": "differs", "no_evidence": "no evidence", "not_testable": "n
 
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("shiftlab.diagnose.report", "templates"),
+        loader=PackageLoader("shiftlab.diagnosis.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -82,25 +79,3 @@ def page(diagnosis: Diagnosis) -> str:
     """
     template = _environment().get_template("page.html.j2")
     return template.render(d=diagnosis, inner=Markup(fragment(diagnosis)))
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file completely or not at all.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        Where; an existing file is replaced.
-    text : str
-        What.
-    """
-    goal = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=goal.parent, prefix=f".{goal.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # a temporary file is private; a report is not
-        os.replace(temporary, goal)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
