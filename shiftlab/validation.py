@@ -188,8 +188,9 @@ def _check_finite(X: Any, domain: Domain, who: str, missing: bool) -> None:
     values = X.data if sp.issparse(X) else X
     # One pass without a temporary: a sum is finite only if every term is (or it overflows,
     # in which case the slower check decides).
-    if np.isfinite(values.sum(dtype=np.float64)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
     name = domain.name or "X"
     if np.isinf(values).any():
         raise ValueError(f"{who}: {name} contains infinity or a value too large; replace it")
