@@ -79,10 +79,20 @@ def _describe(images: NDArray[np.uint8], colour: bool) -> tuple[Floats, Floats]:
         columns: list[Any] = [grey.mean(axis=(1, 2)), grey.std(axis=(1, 2))]
         columns.append(np.broadcast_to(edges, (grey.shape[0],)))
         if colour:
-            columns += [(block[..., c] - grey).mean(axis=(1, 2)) for c in range(3)]
+            columns += _less_grey(images[start : start + BLOCK, ..., :3])
         statistics.append(np.column_stack(columns).astype(np.float64))
         thumbnails.append(_cells(grey))
     return np.vstack(statistics), np.vstack(thumbnails)
+
+
+def _less_grey(block: NDArray[np.uint8]) -> list[Floats]:
+    """Mean of each channel less the mean of all three; exactly 0 for grey images."""
+    red, green, blue = (block.mean(axis=(1, 2), dtype=np.float64) / 255).T
+    return [
+        (2 * red - green - blue) / 3,
+        (2 * green - red - blue) / 3,
+        (2 * blue - red - green) / 3,
+    ]
 
 
 def _cells(grey: NDArray[np.float32]) -> Floats:

@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 
 from shiftlab import Domain
 from shiftlab.diagnosis import diagnose
+from shiftlab.diagnosis.images import describe_images
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 3))
@@ -134,3 +135,18 @@ def test_images_that_got_darker():
     assert diagnosis.findings["marginal"].differs
     assert diagnosis.features[0].feature in {"brightness", "contrast", "edge strength"}
     assert any("thumbnails" in note for note in diagnosis.notes)
+
+
+def test_grey_images_stored_in_colour_have_no_colour():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, size=(60, 16, 16), dtype=np.uint8)
+    source = np.repeat(grey[:, :, :, None], 3, axis=3)
+    target = np.repeat(grey[::-1, :, :, None] // 2, 3, axis=3)
+    names, a, b, _ = describe_images(source, target, 0)
+    colours = [names.index(f"{c} less grey") for c in ("red", "green", "blue")]
+    assert not a[:, colours].any()
+    assert not b[:, colours].any()
+    source[..., 0] = 255
+    red = describe_images(source, target, 0)[1][:, colours]
+    expected = source.reshape(60, -1, 3).mean(axis=1) / 255
+    np.testing.assert_allclose(red, expected - expected.mean(axis=1, keepdims=True), atol=1e-12)
