@@ -14,6 +14,7 @@ import pytest
 import shiftlab
 from shiftlab.cli import main
 from shiftlab.cli.adapt import ESTIMATORS, resolve_method
+from shiftlab.cli.files import read_domain
 from shiftlab.registry import ADAPTERS
 
 pd = pytest.importorskip("pandas")
@@ -350,3 +351,47 @@ def test_the_process_returns_the_code(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.strip() == f"shiftlab: {tmp_path / 'a.csv'}: there is no such file"
+
+
+class TestWithoutDataFrames:
+    """A plain installation has no pandas and no polars: CSV files of numbers still work."""
+
+    @pytest.fixture(autouse=True)
+    def _no_frames(self, monkeypatch):
+        for library in ("pandas", "polars"):
+            monkeypatch.setitem(sys.modules, library, None)
+
+    def test_numbers_and_a_label_of_text(self, tmp_path):
+        path = tmp_path / "shop.csv"
+        path.write_text("a,y,b\n1,yes,2.5\n3,,\n5,no,4\n\n", encoding="utf-8-sig")
+        domain = read_domain(path, "y", label_required=True)
+        np.testing.assert_array_equal(domain.X, [[1, 2.5], [3, np.nan], [5, 4]])
+        assert domain.feature_names == ("a", "b")
+        assert domain.labelled.tolist() == [True, False, True]
+        assert domain.label_set().tolist() == ["no", "yes"]
+        assert domain.name == "shop"
+
+    def test_labels_that_are_numbers_stay_numbers(self, tmp_path):
+        path = tmp_path / "shop.csv"
+        path.write_text("a,y\n1,0\n2,1\n3,\n")
+        domain = read_domain(path, "y", label_required=True)
+        assert domain.label_set().dtype.kind == "i"
+        assert domain.n_labelled == 2
+        assert read_domain(path, None, label_required=False).shape == (3, 2)
+
+    @pytest.mark.parametrize(
+        ("text", "error", "message"),
+        [
+            ("", ValueError, "the file is empty"),
+            ("a,y\n", ValueError, "has no rows"),
+            ("a,y\n1,2\n3\n", ValueError, "line 3 has 1 cells, the header has 2"),
+            ("a,z\n1,2\n", ValueError, "no column 'y'"),
+            ("a,a,y\n1,2,3\n", ValueError, "same name more than once"),
+            ("town,y\nUlm,1\n", ImportError, r"columns of text \(town\) need pandas or polars"),
+        ],
+    )
+    def test_what_cannot_be_read_is_said(self, tmp_path, text, error, message):
+        path = tmp_path / "shop.csv"
+        path.write_text(text)
+        with pytest.raises(error, match=message):
+            read_domain(path, "y", label_required=True)

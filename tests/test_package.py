@@ -46,19 +46,6 @@ def test_import_takes_less_than_half_a_second():
     assert min(float(run(code)) for _ in range(5)) < 0.5
 
 
-def test_deep_parts_say_what_to_install_where_torch_is_missing():
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import numpy as np, shiftlab\n"
-        "images = np.zeros((4, 8, 8), np.uint8)\n"
-        "try:\n"
-        "    shiftlab.FineTune().fit((images, [0, 1, 0, 1]), (images, [0, 1, 0, 1]))\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-    )
-    assert "pip install 'shiftlab[deep]'" in run(code)
-
-
 def test_every_public_name_is_there():
     for name in shiftlab.__all__:
         assert getattr(shiftlab, name) is not None
@@ -124,19 +111,22 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     assert installed.returncode == 0, installed.stderr
 
     def cli(*arguments: str) -> str:
-        return subprocess.run(
+        done = subprocess.run(
             [environment / "bin" / "shiftlab", *arguments],
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
-        ).stdout
+            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200", "SHIFTLAB_DATA": ""},
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert shiftlab.__version__ in cli("--version")
     assert "CORAL" in cli("adapters")
     assert "mnist" in cli("data", "list")
     (tmp_path / "source.csv").write_text("a,b,y\n" + "1,2,u\n5,6,v\n" * 20)
     (tmp_path / "target.csv").write_text("a,b\n" + "1,3\n6,6\n" * 20)
+    assert "X" in cli("diagnose", "source.csv", "target.csv", "--label", "y")
     cli("adapt", "source.csv", "target.csv", "--label", "y", "--method", "coral", "-o", "out.csv")
     assert (tmp_path / "out.csv").read_text().count("\n") == 41

@@ -27,7 +27,12 @@ def list_(root: Root = None, source_data: SourceData = "auto") -> None:
 
     from shiftlab.data import describe_digits5, list_cards
 
-    here = {record.name: record for record in describe_digits5(root, source_data)}  # type: ignore[arg-type]
+    missing = ""
+    try:
+        records = describe_digits5(root, source_data)  # type: ignore[arg-type]
+    except ImportError as error:  # the list itself needs no package
+        records, missing = [], f"Not every domain can be loaded here: {error}"
+    here = {record.name: record for record in records}
     table = Table(title="Data sets", title_justify="left", show_lines=True)
     for column in ("name", "what", "here", "train / test", "licence"):
         table.add_column(column, overflow="fold", no_wrap=column == "name")
@@ -40,6 +45,8 @@ def list_(root: Root = None, source_data: SourceData = "auto") -> None:
         counts = f"{record.n_train:,} / {record.n_test:,}"
         table.add_row(card.name, card.title, state, counts, card.licence)
     Console().print(table)
+    if missing:
+        typer.echo(missing)
 
 
 @app.command(epilog="Example: shiftlab data fetch mnist")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftlab.domain import Domain
 from shiftlab.experiments.names import did_you_mean
@@ -15,6 +17,7 @@ from shiftlab.experiments.names import did_you_mean
 __all__ = ["FORMATS", "read_domain"]
 
 FORMATS = (".csv", ".parquet", ".npz")
+INSTALL = "install one with: pip install 'shiftlab[frames]'"
 
 
 def read_domain(path: Path, label: str | None, *, label_required: bool) -> Domain:
@@ -50,24 +53,28 @@ def read_domain(path: Path, label: str | None, *, label_required: bool) -> Domai
     if ending == ".npz":
         return _read_npz(path, label, label_required)
     frame = _read_frame(path, ending)
-    if len(frame) == 0:
+    if frame is None:
+        columns, cells = _read_cells(path)
+    else:
+        columns = [str(c) for c in frame.columns]
+    if (len(cells) if frame is None else len(frame)) == 0:
         raise ValueError(f"{path}: the table has no rows")
-    columns = [str(c) for c in frame.columns]
-    if label is None:
-        if label_required:
-            raise ValueError(
-                f"{path}: say which column holds the labels with --label; "
-                f"the columns are {', '.join(columns)}"
-            )
-        return Domain.of(frame, name=path.stem)
-    if label not in columns:
+    if label is None and label_required:
+        raise ValueError(
+            f"{path}: say which column holds the labels with --label; "
+            f"the columns are {', '.join(columns)}"
+        )
+    if label is not None and label not in columns:
         if label_required:
             raise ValueError(f"{path}: no column {label!r}; {did_you_mean(label, columns)}")
-        return Domain.of(frame, name=path.stem)
+        label = None
+    if frame is None:
+        return _domain_of_cells(path, columns, cells, label)
     return Domain.of(frame, label=label, name=path.stem)
 
 
 def _read_frame(path: Path, ending: str) -> Any:
+    """Read a data frame, or return None for a CSV file where no library for frames is there."""
     reader = "read_csv" if ending == ".csv" else "read_parquet"
     for library in ("pandas", "polars"):
         try:
@@ -81,9 +88,59 @@ def _read_frame(path: Path, ending: str) -> Any:
         except Exception as error:
             # Each library has errors of its own for a file that it cannot make sense of.
             raise ValueError(f"{path}: cannot be read as {ending[1:]}: {error}") from error
-    raise ImportError(
-        f"{path}: tables need pandas or polars; install them with: pip install 'shiftlab[frames]'"
-    )
+    if ending == ".csv":
+        return None
+    raise ImportError(f"{path}: {ending[1:]} needs pandas or polars; {INSTALL}")
+
+
+def _read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Read the header and the rows of a CSV file."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: cannot be read as csv: {error}") from error
+    if not lines:
+        raise ValueError(f"{path}: cannot be read as csv: the file is empty")
+    header, cells = lines[0], lines[1:]
+    for number, line in enumerate(cells, start=2):
+        if len(line) != len(header):
+            raise ValueError(
+                f"{path}: line {number} has {len(line)} cells, the header has {len(header)}"
+            )
+    return header, cells
+
+
+def _domain_of_cells(
+    path: Path, columns: list[str], cells: list[list[str]], label: str | None
+) -> Domain:
+    """Make a domain of numbers; only the label may be text."""
+    known, y = None, None
+    if label is not None:
+        given = [line[columns.index(label)] for line in cells]
+        known = np.array([value != "" for value in given])
+        y = _numbers([value or given[int(known.argmax())] for value in given])
+    names = [c for c in columns if c != label]
+    values = [_numbers([line[columns.index(c)] or "nan" for line in cells]) for c in names]
+    text = [c for c, v in zip(names, values, strict=True) if v.dtype.kind not in "if"]
+    if text:
+        raise ImportError(
+            f"{path}: columns of text ({', '.join(text[:5])}) need pandas or polars; {INSTALL}"
+        )
+    X = np.column_stack(values) if values else np.empty((len(cells), 0))
+    if known is not None and not known.any():
+        known, y = None, None
+    return Domain(X, y, labelled=known, name=path.stem, feature_names=names)
+
+
+def _numbers(values: list[str]) -> NDArray[Any]:
+    """Return integers, floats, or the text as it is, whichever fits first."""
+    for kind in (np.int64, np.float64):
+        try:
+            return np.array(values).astype(kind)
+        except (ValueError, OverflowError):
+            continue
+    return np.array(values)
 
 
 def _read_npz(path: Path, label: str | None, label_required: bool) -> Domain:
