@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 .PHONY: demo test check slow docs bench format clean
 
 demo: $(INSTALLED)
-	$(BIN)/shiftlab demo --out report.html
+	$(BIN)/shiftlab demo --out runs/demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest -m "not slow"

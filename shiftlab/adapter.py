@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods
@@ -43,6 +44,9 @@ class Facts:
         What it can be used for.
     inputs : tuple of {"dense", "sparse", "frame", "images"}
         Which kinds of ``X`` it takes. Those not named are refused or, for images, flattened.
+    needs_overlap : bool, default=False
+        Whether it can only help where the source has rows wherever the target has. The
+        recommender leaves it out where the two hardly overlap.
     several_sources : bool, default=False
         Whether it needs several sources. (All adapters take several and pool them.)
     deep : bool, default=False
@@ -57,6 +61,7 @@ class Facts:
     target_labels: Literal["none", "optional", "required"] = "none"
     tasks: tuple[Literal["classification", "regression"], ...] = ("classification", "regression")
     inputs: tuple[Literal["dense", "sparse", "frame", "images"], ...] = ("dense", "frame", "images")
+    needs_overlap: bool = False
     several_sources: bool = False
     deep: bool = False
     cost: str = ""
@@ -143,6 +148,11 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         facts = self._get_facts()
         who = type(self).__name__
+        if not isinstance(target, Domain) and np.ndim(target) == 1 and len(target) > 2:
+            raise ValueError(
+                f"{who}.fit takes (source, target), and the target has one value a row, like "
+                "labels; did you mean fit((X, y), target)?"
+            )
         source_domain, target_domain = read_source(source), Domain.of(target, name="target")
         check_pair(
             source_domain, target_domain, who, same_columns="feature_space" not in facts.handles

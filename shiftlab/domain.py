@@ -198,7 +198,10 @@ class Domain:
             return cls(x["data"], x.get("target"), name=name, feature_names=names)
         if isinstance(x, tuple):
             if len(x) != 2:
-                raise TypeError(f"a pair (X, y) has 2 parts; got a tuple of {len(x)}")
+                raise TypeError(
+                    f"a pair (X, y) has 2 parts; got a tuple of {len(x)}. Weights go into "
+                    "Domain(X, y, weight=...)."
+                )
             return cls(x[0], x[1], name=name)
         return cls(x, name=name)
 

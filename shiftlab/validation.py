@@ -72,6 +72,8 @@ def check_columns(expected: Domain, got: Domain, who: str) -> None:
         missing = [c for c in expected.feature_names if c not in got.feature_names]
         added = [c for c in got.feature_names if c not in expected.feature_names]
         if missing or added:
+            if len(missing) == 1 and not added:
+                hint += f", or, if it is the label, Domain.of({ours}, label={missing[0]!r})"
             raise ValueError(
                 f"{who}: {theirs} lacks columns {_listed(missing)} and has {_listed(added)} that "
                 f"{ours} has not; {hint}"

@@ -353,6 +353,39 @@ def test_the_process_returns_the_code(tmp_path):
     assert done.stderr.strip() == f"shiftlab: {tmp_path / 'a.csv'}: there is no such file"
 
 
+def test_mistakes_are_noticed_before_any_work(tables, tmp_path, capsys):
+    pair = ["adapt", tables / "source.csv", tables / "target.csv", "--label", "bought"]
+    to = [tmp_path / "out.parquet"]
+    _fails(capsys, [*pair, "--method", "coral", "-o", *to], "ends in .csv")
+    to = [tmp_path / "out.csv"]
+    _fails(capsys, [*pair, "--method", "finetune", "-o", *to], "FineTune needs images", "3 columns")
+    _fails(capsys, ["demo", "--jobs", "0"], "--jobs must be at least 1")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    _fails(capsys, ["demo", "--out", blocked / "runs"], "is a file; name a folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_group_without_a_command_prints_its_help_alone(capsys):
+    assert main(["data"]) == 2
+    told = capsys.readouterr()
+    assert "Usage" in told.out
+    assert told.err == ""
+
+
+def test_a_warning_of_the_method_is_one_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2))
+    np.savez(tmp_path / "a.npz", X=X, y=np.arange(100) % 2)
+    np.savez(tmp_path / "b.npz", X=X + np.array([50, 0]))
+    files = [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]
+    out = ["-o", str(tmp_path / "out.csv")]
+    assert main(["adapt", *files, "--method", "classifierweighting", *out]) == 0
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("note: ClassifierWeighting: source and target hardly overlap")
+
+
 class TestWithoutDataFrames:
     """A plain installation has no pandas and no polars: CSV files of numbers still work."""
 

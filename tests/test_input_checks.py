@@ -132,6 +132,20 @@ def test_columns_that_differ_are_named(got, message):
         check_columns(expected, Domain(got), "CORAL")
 
 
+def test_a_column_that_may_be_the_label_is_pointed_out():
+    source = pd.DataFrame({"a": [1.0, 2.0], "bought": [0, 1]})
+    with pytest.raises(ValueError, match=r"Domain.of\(source, label='bought'\)"):
+        CORAL().fit(source, source[["a"]])
+
+
+def test_labels_in_the_place_of_the_target_are_noticed():
+    X, y = np.arange(12.0).reshape(6, 2), [0, 1, 0, 1, 0, 1]
+    with pytest.raises(ValueError, match=r"did you mean fit\(\(X, y\), target\)"):
+        CORAL(LogisticRegression()).fit(X, y)
+    with pytest.raises(ValueError, match=r"did you mean fit\(\(X, y\), target\)"):
+        CORAL(LogisticRegression()).fit(X, np.array(["a", "b"] * 3))
+
+
 def test_images_of_another_size_are_named():
     small, large = np.zeros((2, 8, 8), np.uint8), np.zeros((2, 9, 9), np.uint8)
     with pytest.raises(ValueError, match=r"\(8, 8\) but those of target \(9, 9\)"):

@@ -63,7 +63,7 @@ def test_the_readme_has_the_table_of_the_registry():
     assert table.group(1) == adapter_table()
 
 
-def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+def test_the_code_of_the_readme_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
     assert blocks
@@ -72,6 +72,8 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["after"] > names["before"], "the README's adapter helps on the README's data"
+    printed = capsys.readouterr().out.strip().splitlines()[-1]
+    assert f"`{printed}`" in readme
 
 
 def test_the_version_is_the_same_everywhere():

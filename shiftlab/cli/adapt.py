@@ -106,6 +106,12 @@ def adapt(source: Domain, target: Domain, method: str, estimator: str) -> Adapte
     needs_labels = facts.target_labels == "required"
     seen = target if needs_labels else target.unlabelled()
     if facts.inputs == ("images",):
+        for domain in (source, target):
+            if not domain.is_image:
+                raise ValueError(
+                    f"{method} needs images, an NPZ file whose X has shape (n, H, W) or "
+                    f"(n, H, W, C); {domain.name} has {domain.n_features} columns"
+                )
         model = _seeded(adapter()).fit(source, seen)
         return _predictions(model, target.X, needs_labels)
     if "feature_space" in facts.handles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import typer
 
 import shiftlab
 from shiftlab.cli import adapters, data, demo, digit5, tables
-from shiftlab.cli.errors import exit_code, one_line
+from shiftlab.cli.errors import INTERRUPTED, exit_code, one_line
 
 __all__ = ["app", "main"]
 
@@ -71,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = exit_code(error)
         if code is None:
             raise
+        if code == INTERRUPTED and arguments is None:
+            # A second Ctrl-C while the workers are ended would print a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         line = one_line(error)
         if line:
             print(line, file=sys.stderr)

@@ -101,10 +101,20 @@ def tell_sources(settings: Digit5Settings, root: Path | None) -> None:
             typer.echo(f"{record.name:8} {mark:9} {counts:>15}  {record.note}", err=True)
 
 
+def check_run(out: Path, jobs: int) -> None:
+    """Refuse, before any work, a folder that cannot be one and too few processes."""
+    if jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {jobs}")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"--out {out}: {place} is a file; name a folder")
+
+
 def run_grid(
     settings: Digit5Settings, out: Path, root: Path | None, jobs: int
 ) -> list[dict[str, Any]]:
     """Run a grid with a progress bar and return its results."""
+    check_run(out, jobs)
     from shiftlab.experiments import run_digit5
     from shiftlab.experiments.progress import watch_progress
 

@@ -77,4 +77,5 @@ def one_line(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}"
     else:
         text = str(error) or type(error).__name__
-    return "shiftlab: " + " ".join(text.split())
+    # A group of commands without a command has printed its help, and has nothing to add.
+    return "shiftlab: " + " ".join(text.split()) if text else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,9 +81,16 @@ def adapt(
 
     name = resolve_method(method)
     _check_outputs((output,), (source, target))
+    if output.suffix.lower() != ".csv":
+        raise ValueError(f"{output}: predictions are written as CSV; name a file that ends in .csv")
     first = read_domain(source, label, label_required=True)
     second = read_domain(target, label, label_required=False)
-    adapted = run(first, second, name, estimator.value)
+    with warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always", UserWarning)
+        adapted = run(first, second, name, estimator.value)
+    for text in dict.fromkeys(str(warning.message) for warning in noticed):
+        if text.startswith(f"{name}:"):
+            typer.echo(f"note: {' '.join(text.split())}", err=True)
     path = write_atomically(output, predictions_csv(adapted))
     typer.echo(f"wrote {len(adapted.prediction)} predictions of {name} to {path}")
     if second.n_labelled == 0:

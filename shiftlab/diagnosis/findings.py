@@ -144,6 +144,14 @@ class Finding:
         return self.status == "differs"
 
     @property
+    def answer(self) -> str:
+        """The status in words; "same" only where it is read off the data without a test."""
+        if self.status == "no_evidence":
+            exact = self.question in ("feature_space", "label_space")
+            return "same" if exact else "no difference found"
+        return self.status.replace("_", " ")
+
+    @property
     def testable(self) -> bool:
         """Whether the question could be answered at all."""
         return self.status != "not_testable"

@@ -41,6 +41,8 @@ class Situation:
     inputs: str
     n_source_labels: int
     n_target_labels: int
+    new_classes: bool = False
+    overlap: bool = True
 
 
 ANSWERS: dict[Kind, tuple[str, ...]] = {
@@ -108,6 +110,8 @@ def recommend(situation: Situation) -> list[Recommendation]:
             for a in learns
         ]
         chosen.append(_target_only(situation))
+    elif situation.new_classes and situation.n_target_labels:
+        chosen.append(_target_only(situation))
     found = bool(wanted) or situation.kind != "none"
     nothing = _nothing(situation, found)
     label = [_label_rows()] if found and situation.n_target_labels == 0 else []
@@ -117,6 +121,8 @@ def recommend(situation: Situation) -> list[Recommendation]:
 
 def _fits(facts: Any, situation: Situation) -> bool:
     if situation.inputs not in facts.inputs or situation.task not in facts.tasks:
+        return False
+    if facts.needs_overlap and not situation.overlap:
         return False
     if facts.several_sources or (facts.source_labels and situation.n_source_labels == 0):
         return False
@@ -176,32 +182,39 @@ def _nothing(situation: Situation, found: bool) -> Recommendation:
         if found
         else "No difference was found, so adapting can only add noise."
     )
-    return Recommendation("Do nothing", reason, "model = None  # keep the model you have")
+    return Recommendation("Do nothing", reason, "# keep the model that you have")
 
 
 def _target_only(situation: Situation) -> Recommendation:
     module, call = _model(situation)
     if situation.inputs == "images":
         code = (
-            f"{module}; rows = target.labelled_part(); "
+            f"{module}; from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
             f"model = {call}.fit(rows.X.reshape(len(rows), -1) / 255, rows.y)"
         )
     elif situation.inputs == "frame":
-        code = "rows = target.labelled_part(); X, y = rows.X, rows.y"
+        code = (
+            "from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
+            "X, y = rows.X, rows.y"
+        )
     else:
-        code = f"{module}; rows = target.labelled_part(); model = {call}.fit(rows.X, rows.y)"
-    return Recommendation(
-        "Train on target labels",
-        "Y at equal X changed, so the source's labels partly mislead and the target's own "
-        f"{situation.n_target_labels} are the safest guide.",
-        code,
-    )
+        code = (
+            f"{module}; from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
+            f"model = {call}.fit(rows.X, rows.y)"
+        )
+    if situation.new_classes:
+        why = "The target has classes that the source never had, so no model of the source can "
+        why += f"predict them; the target's own {situation.n_target_labels} labels show them."
+    else:
+        why = "Y at equal X changed, so the source's labels partly mislead and the target's own "
+        why += f"{situation.n_target_labels} are the safest guide."
+    return Recommendation("Train on target labels", why, code)
 
 
 def _label_rows() -> Recommendation:
     return Recommendation(
         "Label target rows",
         "Labels of some 100 randomly drawn target rows would show whether Y at equal X changed.",
-        "import numpy as np; "
-        "rows = np.random.default_rng(0).choice(len(target), min(100, len(target)), replace=False)",
+        "import numpy as np; from shiftlab import Domain; n = len(Domain.of(target)); "
+        "rows = np.random.default_rng(0).choice(n, min(100, n), replace=False)",
     )

@@ -92,7 +92,9 @@ class Diagnosis:
             kind = "No shift found in X; a change of Y at equal X cannot be seen with these labels"
         if not parts:
             return kind + "."
-        shared = "in what both share: " + kind[:1].lower() + kind[1:]
+        shared = "in what both share: " + (
+            kind if kind.startswith("X ") else kind[:1].lower() + kind[1:]
+        )
         return ". ".join([*parts, shared[:1].upper() + shared[1:]]) + "."
 
     def recommend(self) -> list[Recommendation]:

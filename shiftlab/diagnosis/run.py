@@ -14,6 +14,7 @@ from shiftlab.diagnosis.attribution import adjust, attribute, limits
 from shiftlab.diagnosis.columns import Columns, read_columns
 from shiftlab.diagnosis.conditional import (
     FEWEST,
+    SUPPORT_SHARE,
     check_class_conditional,
     check_conditional,
     fit_labelled,
@@ -41,6 +42,7 @@ Task = Literal["classification", "regression"]
 
 MOST_ROWS = 10_000
 FEWEST_ROWS = 8
+APART = 0.98  # a classifier with this AUC leaves hardly a row where both domains have some
 
 
 def diagnose(
@@ -120,6 +122,9 @@ def diagnose(
     """
     _check_arguments(task, alpha, n_permutations)
     s, t = _read(source, label, "source"), _read(target, label, "target")
+    if task == "classification":
+        for domain, role in ((s, "source"), (t, "target")):
+            _refuse_continuous(domain, role)
     for domain, role in ((s, "source"), (t, "target")):
         if domain.n_rows == 0 or domain.n_features == 0:
             what = "rows" if domain.n_rows == 0 else "columns"
@@ -165,6 +170,8 @@ def diagnose(
             inputs=_inputs(s),
             n_source_labels=s.n_labelled,
             n_target_labels=t.n_labelled,
+            new_classes=bool(findings["label_space"].details.get("new")),
+            overlap=_overlap(findings),
         ),
         source_name=s.name or "source",
         target_name=t.name or "target",
@@ -172,6 +179,28 @@ def diagnose(
         n_target=n_rows[1],
         alpha=float(alpha),
     )
+
+
+def _refuse_continuous(domain: Domain, role: str) -> None:
+    """Say that numbers look like a regression target, instead of taking each for a class."""
+    y = None if domain.y is None else np.asarray(domain.y)[domain.labelled]
+    if y is None or y.dtype.kind != "f" or np.array_equal(y, np.round(y)):
+        return
+    n_values = len(np.unique(y))
+    if n_values > max(20, 0.2 * len(y)):
+        raise ValueError(
+            f"the {role}'s labels are {n_values} different numbers in {len(y)} rows, which look "
+            "like a regression target; pass task='regression' (or strings, if they are classes)"
+        )
+
+
+def _overlap(findings: dict[str, Finding]) -> bool:
+    """Whether the target lies where the source has rows, as far as was seen."""
+    support = findings["conditional"].details.get("common_support")
+    if support is not None:
+        return bool(support >= SUPPORT_SHARE)
+    auc = findings["marginal"].effect
+    return auc is None or auc < APART
 
 
 def _check_arguments(task: Any, alpha: Any, n_permutations: Any) -> None:

@@ -150,3 +150,12 @@ def test_grey_images_stored_in_colour_have_no_colour():
     red = describe_images(source, target, 0)[1][:, colours]
     expected = source.reshape(60, -1, 3).mean(axis=1) / 255
     np.testing.assert_allclose(red, expected - expected.mean(axis=1, keepdims=True), atol=1e-12)
+
+
+def test_a_regression_target_is_not_taken_for_hundreds_of_classes():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
+    with pytest.raises(ValueError, match=r"source's labels are 100 different numbers.*regression"):
+        diagnose((X, y), X, random_state=0)
+    # Few numbers that are no integers are classes.
+    assert diagnose((X, np.tile([0.5, 1.5], 50)), X, random_state=0).kind == "none"

@@ -166,4 +166,14 @@ def test_recommendations_follow_the_findings():
     assert methods("covariate")[0] in {"ClassifierWeighting", "CORAL"}
     assert methods("label")[0] in {"PriorCorrection", "Resample"}
     assert methods("concept")[0] == "Train on target labels"
+    assert methods("new class")[0] == "Train on target labels"
     assert "Label target rows" in methods("label", with_labels=False)
+
+
+def test_weights_are_not_recommended_where_nothing_overlaps():
+    (X, y), (T, _) = pair("covariate", 23)
+    near = [r.method for r in diagnose((X, y), T, random_state=0).recommend()]
+    far = [r.method for r in diagnose((X, y), T + 10 * X.std(axis=0), random_state=0).recommend()]
+    assert "ClassifierWeighting" in near
+    assert "ClassifierWeighting" not in far
+    assert "CORAL" in far

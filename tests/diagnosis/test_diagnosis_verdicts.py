@@ -71,11 +71,14 @@ def test_regression_concept_and_covariate():
         X[:, 0] += move
         return X, slope * X[:, 0] + X[:, 1] + 0.5 * rng.normal(size=1000)
 
-    source = sample(1.0, 0.0)
-    concept = diagnose(source, sample(0.2, 0.0), task="regression", random_state=0)
-    covariate = diagnose(source, sample(1.0, 0.8), task="regression", random_state=0)
-    same = diagnose(source, sample(1.0, 0.0), task="regression", random_state=0)
-    assert (concept.kind, covariate.kind, same.kind) == ("concept", "covariate", "none")
+    cases = {"concept": (0.2, 0.0), "covariate": (1.0, 0.8), "none": (1.0, 0.0)}
+    for kind, target in cases.items():
+        # Each verdict is wrong in up to 5% of the draws, so one of four may be.
+        found = [
+            diagnose(sample(1.0, 0.0), sample(*target), task="regression", random_state=seed).kind
+            for seed in range(4)
+        ]
+        assert found.count(kind) >= 3, (kind, found)
 
 
 def test_same_seed_same_answer_and_input_untouched():

@@ -361,7 +361,7 @@ def test_progress_hands_everything_on_and_tells_a_log(tiny, tmp_path, capsys):
     settings = tiny.settings(pairs="mnist:usps", seeds=1)
     rows = run_digit5(settings, out=tmp_path, study=tiny.study(), watch=watch_progress)
     assert len(rows) == 3
-    told = capsys.readouterr().err.splitlines()
+    told = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(told) == 5  # two networks, three cells
     assert told[0].startswith("[1/5] network of mnist, seed 0")
     assert told[-1].endswith("0:00 left)")

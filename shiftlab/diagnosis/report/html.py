@@ -17,7 +17,11 @@ __all__ = ["fragment", "page"]
 
 OVERLAYS = 6
 ROWS = 50
-STATUS = {"differs": "differs", "no_evidence": "no evidence", "not_testable": "not testable"}
+STATUS = {
+    "differs": "differs",
+    "no_evidence": "no difference found",
+    "not_testable": "not testable",
+}
 
 
 def _environment() -> Environment:

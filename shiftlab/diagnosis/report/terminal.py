@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 COLOURS = {"differs": "bold red", "no_evidence": "green", "not_testable": "yellow"}
-WORDS = {"differs": "differs", "no_evidence": "no evidence", "not_testable": "not testable"}
 FEATURES = 10
 
 
@@ -61,7 +60,7 @@ def _evidence(diagnosis: Diagnosis) -> Table:
     for question, finding in diagnosis.findings.items():
         table.add_row(
             QUESTIONS[question],
-            Text(WORDS[finding.status], style=COLOURS[finding.status]),
+            Text(finding.answer, style=COLOURS[finding.status]),
             Text(_seen(finding)),
         )
     return table

@@ -179,6 +179,7 @@ class ClassifierWeighting(Adapter):
         handles=("marginal",),
         assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
         inputs=("dense", "sparse", "frame", "images"),
+        needs_overlap=True,
         cost="time O(cv n d^2) up to 30 columns, else O(cv n d); memory O(n d^2) or O(n d)",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
