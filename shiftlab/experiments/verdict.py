@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shiftlab.experiments.methods import METHODS
 from shiftlab.experiments.tables import method_means
 
 __all__ = ["Comparison", "compare", "verdict"]
@@ -78,6 +79,18 @@ def compare(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
     return out
 
 
+def _labels_seen(method: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say which target labels a method trains on, so that unlike methods are not compared."""
+    known = METHODS.get(method)
+    if known is None or known.target_labels == "none":
+        return ""
+    if known.target_labels == "all":
+        return " (trains on all target labels)"
+    counts = [row.get("protocol", {}).get("labels_per_class") for row in rows]
+    count = next((count for count in counts if count is not None), "a few")
+    return f" (trains on {count} labelled target images a class)"
+
+
 def _accuracy(rows: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
     n = sum(int(row["n_test"]) for row in rows)
     return math.fsum(float(row["accuracy"]) * int(row["n_test"]) for row in rows) / n, n
@@ -106,7 +119,8 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for found in compare(rows):
         gain = means[found.method] - means.get(_FLOOR, math.nan)
         text = (
-            f"{found.method}: {means[found.method]:.3f} ({gain:+.3f}); better than source-only on "
+            f"{found.method}{_labels_seen(found.method, rows)}: {means[found.method]:.3f} "
+            f"({gain:+.3f}); better than source-only on "
             f"{found.better} {_pairs(found.better)}, worse on {found.worse}, no clear difference "
             f"on {found.unclear}."
         )

@@ -303,3 +303,21 @@ def test_the_page_fits_and_says_nothing_on_the_console(tmp_path, width):
     assert scroll <= width
     assert outside == 0
     assert "CONSOLE" not in done.stderr
+
+
+def test_the_summary_says_which_methods_train_on_target_labels():
+    def row(method, accuracy):
+        return {
+            "source": "mnist",
+            "target": "usps",
+            "method": method,
+            "seed": 0,
+            "accuracy": accuracy,
+            "n_test": 1000,
+            "protocol": {"labels_per_class": 7},
+        }
+
+    methods = ("source-only", "coral", "finetune", "target-supervised")
+    said = verdict([row(m, 0.5 + 0.1 * i) for i, m in enumerate(methods)])
+    assert said[1].startswith("coral: 0.600 (+0.100)")
+    assert said[2].startswith("finetune (trains on 7 labelled target images a class): 0.700")
