@@ -148,7 +148,7 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         facts = self._get_facts()
         who = type(self).__name__
-        if not isinstance(target, Domain) and np.ndim(target) == 1 and len(target) > 2:
+        if _is_one_value_a_row(target):
             raise ValueError(
                 f"{who}.fit takes (source, target), and the target has one value a row, like "
                 "labels; did you mean fit((X, y), target)?"
@@ -350,6 +350,13 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
             tags.regressor_tags = inner.regressor_tags
         tags.input_tags.sparse = "sparse" in self._get_facts().inputs
         return tags
+
+
+def _is_one_value_a_row(target: Any) -> bool:
+    """Whether this can only be labels: a vector, a series or a flat list."""
+    if isinstance(target, list):
+        return bool(target) and bool(np.isscalar(target[0]))
+    return getattr(target, "ndim", None) == 1
 
 
 def _hide_labels(target: Domain, facts: Facts, who: str) -> Domain:
