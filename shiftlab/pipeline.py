@@ -110,7 +110,8 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
     steps : list of (str, step)
         A step is an adapter, a scikit-learn transformer (fitted on the adapted source;
         wrap it in ``Transform(..., on=)`` for another choice), an imbalanced-learn
-        sampler, or, as the last one, an estimator. The last step may also be an adapter
+        sampler, or, as the last one, an estimator; "passthrough" or None switches a step
+        off. The last step may also be an adapter
         with an estimator, such as ``PriorCorrection(LogisticRegression())``.
 
     Attributes
@@ -198,7 +199,7 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
         return last if _is_plain_predictor(last) else None
 
     def _answering(self) -> Any:
-        return self._last() if len(self._before_predictor()) < len(self.steps) else None
+        return self._last() if len(self._before_predictor()) < len(self._active()) else None
 
     def _transform_target(self, target: Domain) -> Domain:
         for _, step in self.steps_:
@@ -207,7 +208,7 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
 
     def _get_facts(self) -> Facts:
         self._check_steps()
-        steps = [s for _, s in self.steps if isinstance(s, Adapter)]
+        steps = [s for _, s in self._active() if isinstance(s, Adapter)]
         facts = [step._get_facts() for step in steps]
         handled: list[Difference] = list(dict.fromkeys(h for f in facts for h in f.handles))
         asks = {f.target_labels for f in facts}
@@ -221,22 +222,31 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
 
     # -- steps ------------------------------------------------------------------------------
 
+    def _active(self) -> list[tuple[str, Any]]:
+        """Return the steps without those that are switched off."""
+        return [
+            (name, step)
+            for name, step in self.steps
+            if not (step is None or (isinstance(step, str) and step == "passthrough"))
+        ]
+
     def _last(self) -> Any:
-        return self.steps[-1][1]
+        return self._active()[-1][1]
 
     def _before_predictor(self) -> list[tuple[str, Any]]:
         last = self._last()
         predicts = _is_plain_predictor(last) or (
             isinstance(last, Adapter) and hasattr(last, "predict")
         )
-        return list(self.steps[:-1] if predicts else self.steps)
+        steps = self._active()
+        return steps[:-1] if predicts else steps
 
     def _check_steps(self) -> None:
-        if not self.steps:
+        if not self._active():
             raise ValueError("Pipeline: steps is empty; give at least one step")
         names = [name for name, _ in self.steps]
         self._validate_names(names)
-        for name, step in self.steps[:-1]:
+        for name, step in self._active()[:-1]:
             if isinstance(step, Adapter) and hasattr(step, "predict"):
                 raise ValueError(
                     f"Pipeline: step {name!r} has an estimator but is not the last step; its "
@@ -246,8 +256,8 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super(Adapter, self).__sklearn_tags__()  # those of the steps, not of an adapter
-        if self.steps:
-            tags.input_tags = get_tags(self.steps[0][1]).input_tags
+        if self._active():
+            tags.input_tags = get_tags(self._active()[0][1]).input_tags
             last = get_tags(self._last())
             tags.estimator_type = last.estimator_type
             tags.classifier_tags = last.classifier_tags

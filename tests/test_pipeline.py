@@ -185,6 +185,16 @@ def test_parameters_clone_and_pickle(pair):
     assert_array_equal(again.predict_proba(target.X), copied.predict_proba(target.X))
 
 
+@pytest.mark.parametrize("off", ["passthrough", None])
+def test_a_step_can_be_switched_off(pair, off):
+    source, target = pair
+    pipeline = make_pipeline(StandardScaler(), CORAL(), LogisticRegression())
+    pipeline.set_params(standardscaler=off).fit(source, target)
+    plain = make_pipeline(CORAL(), LogisticRegression()).fit(source, target)
+    assert_array_equal(pipeline.predict_proba(target.X), plain.predict_proba(target.X))
+    assert pipeline["standardscaler"] is off or pipeline["standardscaler"] == off
+
+
 def test_kind_of_the_estimator_is_seen():
     assert is_classifier(make_pipeline(CORAL(), LogisticRegression()))
     assert is_regressor(make_pipeline(CORAL(), Ridge()))
