@@ -46,8 +46,8 @@ class Digit5Settings:
         Labelled target images a class that "finetune" sees.
     size : int, default=28
         Height and width of the images.
-    channels : {1, 3}, default=1
-        1 turns colour to gray.
+    channels : {1, 3}, default=3
+        1 turns colour to gray, in which many strokes of MNIST-M cannot be seen.
     epochs : int, default=30
         Passes over the training images of a network.
     finetune_epochs : int, default=40
@@ -74,7 +74,7 @@ class Digit5Settings:
     n_test: int = 2000
     labels_per_class: int = 10
     size: int = 28
-    channels: int = 1
+    channels: int = 3
     epochs: int = 30
     finetune_epochs: int = 40
     source_data: str = "auto"
