@@ -205,6 +205,10 @@ class FeatureShift:
     effect : float or None, default=None
         Distance between 0 and 1: Kolmogorov-Smirnov for numbers, total variation for
         categories, difference of the shares for missing values (the largest that applies).
+    domain_importance : float or None, default=None
+        How much the AUC of the domain classifier falls when the column is shuffled.
+    task_importance : float or None, default=None
+        How much the score of a source model falls when the column is shuffled.
     note : str, default=""
         What is peculiar about the column.
     details : dict, default={}
@@ -218,6 +222,8 @@ class FeatureShift:
     p_value: float | None = None
     p_adjusted: float | None = None
     effect: float | None = None
+    domain_importance: float | None = None
+    task_importance: float | None = None
     note: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.findings import KINDS, FeatureShift, Finding, Kind, plain
 from shiftlab.diagnosis.recommend import Recommendation, Situation, recommend
 
@@ -46,6 +47,8 @@ class Diagnosis:
         Rows.
     alpha : float
         Family-wise level.
+    explanation : Explanation, default=Explanation()
+        What it costs, where it is, and what labels would settle; empty with ``explain=False``.
     """
 
     kind: Kind
@@ -59,6 +62,7 @@ class Diagnosis:
     n_source: int
     n_target: int
     alpha: float
+    explanation: Explanation = field(default_factory=Explanation)
 
     @property
     def feature_space_differs(self) -> bool:

@@ -274,7 +274,7 @@ def _answer(
     if columns.embedding is not None:
         xs, xt = embed_sparse(*columns.embedding, int(rng.integers(2**31)))
     else:
-        xs, xt, encoded = encode(columns.shared, int(rng.integers(2**31)))
+        xs, xt, _, encoded = encode(columns.shared, int(rng.integers(2**31)))
         notes += encoded
     reason = ""
     if xs.shape[0] and min(xs.shape[0], xt.shape[0]) < FEWEST_ROWS:

@@ -73,7 +73,7 @@ def split_rows(n_source: int, n_target: int, rng: np.random.Generator) -> Any:
     return (s_learn, t_learn), (s_test, t_test)
 
 
-def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[str]]:
+def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[int], list[str]]:
     """Turn columns into one matrix per side.
 
     Numbers stay (NaN and infinity become missing), categories become indicators of their
@@ -90,13 +90,16 @@ def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[str]]
 
     Returns
     -------
-    tuple of (source, target, notes)
+    tuple of (source, target, owners, notes)
+        ``owners`` holds, for every column of the matrices, the position of the column it was
+        made from; it is empty where the matrices hold components of many columns.
     """
     parts: list[Floats] = []
+    owners: list[int] = []
     notes: list[str] = []
     infinite: list[str] = []
     n = columns[0].source.size if columns else 0
-    for column in columns:
+    for position, column in enumerate(columns):
         pooled = np.concatenate([column.source, column.target])
         if np.isinf(pooled).any():
             infinite.append(column.name)
@@ -116,6 +119,7 @@ def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[str]]
             parts.append((pooled[:, None] == top).astype(np.float64))
         if 0 < missing.sum() < missing.size:
             parts.append(missing[:, None].astype(np.float64))
+        owners += [position] * (sum(p.shape[1] for p in parts) - len(owners))
     if infinite:
         notes.append(
             f"Infinite values count as missing in: {', '.join(infinite[:5])}"
@@ -129,8 +133,8 @@ def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[str]]
             "components."
         )
         filled = np.nan_to_num(StandardScaler().fit_transform(matrix), nan=0.0)
-        matrix = PCA(n_components, random_state=seed).fit_transform(filled)
-    return matrix[:n], matrix[n:], notes
+        matrix, owners = PCA(n_components, random_state=seed).fit_transform(filled), []
+    return matrix[:n], matrix[n:], owners, notes
 
 
 def embed_sparse(source: Any, target: Any, seed: int) -> tuple[Floats, Floats]:
