@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
-    from shiftlab.diagnosis import Diagnosis, diagnose
+    from shiftlab.data.shifts import make_shift
+    from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
@@ -31,6 +32,7 @@ _HOMES = {
     "CORAL": "shiftlab.marginal.alignment.coral",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
     "Diagnosis": "shiftlab.diagnosis",
+    "ManyDiagnosis": "shiftlab.diagnosis",
     "Domain": "shiftlab.domain",
     "Facts": "shiftlab.adapter",
     "FineTune": "shiftlab.label_space.finetune",
@@ -40,6 +42,8 @@ _HOMES = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "Transform": "shiftlab.pipeline",
     "diagnose": "shiftlab.diagnosis",
+    "diagnose_many": "shiftlab.diagnosis",
+    "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
     "make_pipeline": "shiftlab.pipeline",
 }
@@ -53,6 +57,7 @@ __all__ = [
     "Domain",
     "Facts",
     "FineTune",
+    "ManyDiagnosis",
     "Pipeline",
     "PriorCorrection",
     "Resample",
@@ -60,8 +65,10 @@ __all__ = [
     "Transform",
     "__version__",
     "diagnose",
+    "diagnose_many",
     "list_adapters",
     "make_pipeline",
+    "make_shift",
 ]
 
 

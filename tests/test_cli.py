@@ -183,6 +183,115 @@ def test_diagnose_writes_json_and_html(tables, tmp_path, capsys):
     assert outs[1].read_text().lstrip().lower().startswith("<!doctype html>")
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Rows over 300 days; the spend moves after day 200."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"spend": rng.normal(size=300), "visits": rng.normal(size=300)})
+    frame.loc[frame.index >= 200, "spend"] += 2
+    frame["date"] = pd.date_range("2024-01-01", periods=300).strftime("%Y-%m-%d")
+    folder = tmp_path_factory.mktemp("log")
+    frame.to_csv(folder / "log.csv", index=False)
+    for name, start in (("early", 0), ("middle", 100), ("late", 200)):
+        part = frame[start : start + 100].drop(columns="date")
+        part.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def test_json_on_stdout_stands_alone_and_equals_the_library(tables, log, capsys):
+    files = [str(tables / "source.csv"), str(tables / "target.csv")]
+    arguments = ["diagnose", *files, "--label", "bought", "--quick", "--seed", "3"]
+    assert main([*arguments, "--permutations", "99", "--alpha", ".1", "--json", "-"]) == 0
+    told = capsys.readouterr()
+    domains = [
+        read_domain(tables / f"{n}.csv", "bought", label_required=True)
+        for n in ("source", "target")
+    ]
+    expected = shiftlab.diagnose(
+        *domains, explain=False, random_state=3, n_permutations=99, alpha=0.1
+    )
+    assert json.loads(told.out) == expected.to_dict()
+    assert told.err == ""
+    arguments = ["drift", str(log / "log.csv"), "--by", "date", "--windows", "3"]
+    assert main([*arguments, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["first_different"] == "window 3"
+    assert main(["adapters", "--json", "-"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [r["name"] for r in records] == list(ADAPTERS)
+    assert all(r["assumes"] and isinstance(r["needs"], list) for r in records)
+
+
+def test_fail_on_shift_writes_first_and_then_exits_with_1(log, tmp_path, capsys):
+    early, middle, late = (str(log / f"{n}.csv") for n in ("early", "middle", "late"))
+    flags = ["--quick", "--fail-on-shift"]
+    assert main(["diagnose", early, middle, *flags]) == 0
+    outs = tmp_path / "d.json", tmp_path / "d.html"
+    capsys.readouterr()
+    arguments = ["diagnose", early, late, *flags, "--json", str(outs[0]), "--html", str(outs[1])]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert json.loads(outs[0].read_text())["features"][0]["feature"] == "spend"
+    assert "spend" in told.out
+    # what was written is no part of the table
+    assert "wrote" not in told.out
+    assert [line.split()[1] for line in told.err.splitlines()] == [str(o) for o in outs]
+    assert main(["diagnose", early, late, "--quick"]) == 0
+
+
+def test_compare_names_the_files_and_their_nearest(log, tmp_path, capsys):
+    files = [str(log / f"{n}.csv") for n in ("early", "middle", "late")]
+    out = tmp_path / "m.json"
+    assert main(["compare", *files, "--json", str(out), "--fail-on-shift"]) == 1
+    found = json.loads(out.read_text())
+    differ = {(c["source"], c["target"]): c["differs"] for c in found["comparisons"]}
+    assert differ == {
+        ("early", "middle"): False,
+        ("early", "late"): True,
+        ("middle", "late"): True,
+    }
+    told = capsys.readouterr().out
+    assert "2 of 3 pairs differ" in told
+    assert "nearest to early: middle" in told
+    _fails(capsys, ["compare", files[0]], "at least two domains", "got 1")
+    _fails(capsys, ["compare", files[0], files[0]], "a file is given twice")
+    _fails(capsys, ["compare", *files, "--label", "bought"], "labels in a column 'bought'")
+
+
+def test_drift_says_when_it_began(log, tmp_path, capsys):
+    table, page = str(log / "log.csv"), tmp_path / "d.html"
+    arguments = ["drift", table, "--by", "date", "--windows", "3", "--html", str(page)]
+    assert main([*arguments, "--fail-on-shift"]) == 1
+    told = capsys.readouterr().out
+    assert "2024-07-19" in told
+    assert "spend" in told
+    assert "<svg" in page.read_text()
+    early = ["--reference", str(log / "early.csv")]
+    assert main([*arguments, *early]) == 0
+    assert "2 of 3 windows differ" not in capsys.readouterr().out
+    _fails(capsys, ["drift", table, "--by", "day"], "by='day' is not a column", "'date'")
+    _fails(capsys, ["drift", table], "by")
+    _fails(capsys, [*arguments[:4], "--windows", "20"], "need at least 600 rows")
+    _fails(capsys, [*arguments[:4], "--alpha", "2"], "alpha must lie between 0 and 1")
+    _fails(capsys, [*arguments, "--html", table], "is an input")
+
+
+def test_the_process_exits_with_1_where_something_differs(log):
+    code = "import sys; from shiftlab.cli import main; sys.exit(main())"
+    files = [str(log / f"{n}.csv") for n in ("early", "late")]
+    arguments = ["diagnose", *files, "--quick", "--json", "-", "--fail-on-shift"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["kind"] != "none"
+    assert done.stderr == ""
+
+
 def test_what_is_wrong_is_said_in_one_line(tables, tmp_path, capsys):
     source, target, out = tables / "source.csv", tables / "target.csv", tmp_path / "p.csv"
     base = ["adapt", source, target, "--label", "bought", "-o", out, "--method"]
@@ -312,6 +421,8 @@ def test_digit5_report_rebuilds_readme_and_csv(tmp_path, capsys):
     [
         (),
         ("diagnose",),
+        ("compare",),
+        ("drift",),
         ("adapt",),
         ("adapters",),
         ("data", "list"),

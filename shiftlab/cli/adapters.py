@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from shiftlab.cli.output import STDOUT, write_json
+
+if TYPE_CHECKING:
+    from shiftlab.adapter import Adapter
 
 __all__ = ["register"]
 
@@ -12,7 +21,11 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: shiftlab adapters")(adapters)
 
 
-def adapters() -> None:
+def adapters(
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Write it as JSON, too; - prints nothing else.")
+    ] = None,
+) -> None:
     """List the adapters: what they answer, when they help and what they need."""
     from rich.console import Console
     from rich.markup import escape
@@ -20,6 +33,10 @@ def adapters() -> None:
 
     from shiftlab.registry import list_adapters
 
+    if json_ is not None:
+        write_json([_record(adapter) for adapter in list_adapters()], json_)
+    if json_ == STDOUT:
+        return
     console = Console(highlight=False)
     for adapter in list_adapters():
         facts = adapter.facts
@@ -32,3 +49,8 @@ def adapters() -> None:
             f"cost: {facts.cost}",
         ):
             console.print(Padding(escape(line), (0, 0, 0, 4)))
+
+
+def _record(adapter: type[Adapter]) -> dict[str, Any]:
+    facts = adapter.facts
+    return {"name": adapter.__name__, **asdict(facts), "needs": sorted(facts.needs)}

@@ -1,8 +1,7 @@
-"""``shiftlab diagnose`` and ``shiftlab adapt``: two files in, an answer out."""
+"""The commands on tables: ``shiftlab diagnose`` and the like, and ``shiftlab adapt``."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shiftlab.cli import diagnose
+from shiftlab.cli.diagnose import Label, Source, Target
+from shiftlab.cli.output import check_outputs
+
 if TYPE_CHECKING:
     from shiftlab.domain import Domain
 
 __all__ = ["register"]
-
-Source = Annotated[Path, typer.Argument(help="Labelled sample: CSV, Parquet or NPZ (X, y).")]
-Target = Annotated[Path, typer.Argument(help="The sample that differs from it.")]
-Label = Annotated[str | None, typer.Option(help="Column of the labels (NPZ: always y).")]
 
 
 class _Estimator(StrEnum):
@@ -26,39 +25,11 @@ class _Estimator(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the two commands."""
-    app.command(epilog="Example: shiftlab diagnose a.csv b.csv --label bought --html d.html")(
-        diagnose
-    )
+    """Add the commands on tables."""
+    diagnose.register(app)
     app.command(
         epilog="Example: shiftlab adapt a.csv b.csv --label bought --method coral -o p.csv"
     )(adapt)
-
-
-def diagnose(
-    source: Source,
-    target: Target,
-    label: Label = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Write it as JSON, too.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as HTML, too.")] = None,
-) -> None:
-    """Say how a target differs from a source."""
-    from rich.console import Console
-
-    import shiftlab
-    from shiftlab.cli.files import read_domain
-    from shiftlab.files import write_atomically
-
-    _check_outputs((json_, html), (source, target))
-    first = read_domain(source, label, label_required=label is not None)
-    second = read_domain(target, label, label_required=False)
-    found = shiftlab.diagnose(first, second, random_state=0)
-    Console().print(found)
-    if json_ is not None:
-        text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        typer.echo(f"wrote {write_atomically(json_, text + chr(10))}")
-    if html is not None:
-        typer.echo(f"wrote {write_atomically(html, found.to_html())}")
 
 
 def adapt(
@@ -80,7 +51,7 @@ def adapt(
     from shiftlab.files import write_atomically
 
     name = resolve_method(method)
-    _check_outputs((output,), (source, target))
+    check_outputs((output,), (source, target))
     if output.suffix.lower() != ".csv":
         raise ValueError(f"{output}: predictions are written as CSV; name a file that ends in .csv")
     first = read_domain(source, label, label_required=True)
@@ -115,14 +86,3 @@ def adapt(
 def _some(domain: Domain) -> str:
     labels = [repr(label) for label in domain.label_set().tolist()]
     return ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
-
-
-def _check_outputs(outputs: tuple[Path | None, ...], inputs: tuple[Path, ...]) -> None:
-    """Refuse, before any work, to write over an input or into a folder's place."""
-    for path in outputs:
-        if path is None:
-            continue
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; name a file to write")
-        if path.resolve() in {p.resolve() for p in inputs}:
-            raise ValueError(f"{path} is an input; writing there would overwrite it")

@@ -9,6 +9,7 @@ from .fetch import fetch
 from .images import to_common_images
 from .raw import DataFileError
 from .resources import resource_root
+from .shifts import class_probabilities, make_shift
 from .show import contact_sheet
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "DataFileError",
     "DigitSource",
     "DownloadError",
+    "class_probabilities",
     "contact_sheet",
     "describe_digits5",
     "fetch",
     "list_cards",
     "load_digits5",
+    "make_shift",
     "read_card",
     "resource_root",
     "to_common_images",

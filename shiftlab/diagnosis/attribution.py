@@ -7,19 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from shiftlab.diagnosis.findings import Finding, Kind
+from shiftlab.diagnosis.report.words import p_text
 from shiftlab.stats.multiple import holm
 
 __all__ = ["adjust", "attribute", "limits"]
 
 FAMILY = ("marginal", "prior", "class_conditional", "conditional")
+AFTER_X = ("label_fit", "novelty")
 
 
 def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
     """Adjust the p-values over the questions and set each status.
 
-    Holm over X, Y, X given Y and Y given X. The label fit is asked only after a change of X
-    was found: equal X is a special case of label shift, so testing the two in this order,
-    each at the full level, keeps the family-wise error (closed testing).
+    Holm over X, Y, X given Y and Y given X. The label fit and novelty are asked only after a
+    change of X was found: equal X is a special case of either null hypothesis, so testing them
+    in this order, each at the full level, keeps the probability of a false answer to any one
+    of them (closed testing).
 
     Parameters
     ----------
@@ -38,15 +41,20 @@ def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
     raw = [findings[q].p_value for q in tested]
     for question, p in zip(tested, holm(np.array(raw, dtype=np.float64)), strict=True):
         decided[question] = findings[question].decided(p, alpha)
-    fit = findings.get("label_fit")
-    if fit is not None and fit.p_value is not None:
-        gate = decided["marginal"].p_adjusted
+    gate = decided["marginal"].p_adjusted
+    for question in AFTER_X:
+        finding = findings.get(question)
+        if finding is None or finding.p_value is None:
+            continue
         if gate is None or gate > alpha:
-            decided["label_fit"] = Finding.not_testable(
-                "label_fit", "X did not visibly change, so there is nothing to explain."
+            decided[question] = Finding.not_testable(
+                question,
+                "X did not visibly change, so there is nothing to explain.",
+                p_value_not_used=finding.p_value,
+                not_asked=True,
             )
         else:
-            decided["label_fit"] = fit.decided(max(fit.p_value, gate), alpha)
+            decided[question] = finding.decided(max(finding.p_value, gate), alpha)
     return {q: _with_verdict(f) for q, f in decided.items()}
 
 
@@ -73,9 +81,13 @@ def _with_verdict(finding: Finding) -> Finding:
             "A change of class shares alone does not explain X",
             "A change of class shares alone would explain X",
         ),
+        "novelty": (
+            "Rows beyond the source's range were found",
+            "No more rows beyond the source's range than a change inside it gives",
+        ),
     }[finding.question]
     opening = words[0] if finding.differs else words[1]
-    p = f"p = {finding.p_adjusted:.3g} after correction"
+    p = f"{p_text(finding.p_adjusted)} after correction"
     return replace(finding, summary=f"{opening} ({p}). {finding.summary}{small}")
 
 
@@ -109,11 +121,12 @@ def attribute(findings: dict[str, Finding]) -> Kind:
             return "not_label"
         return "label_compatible" if y.differs or x.differs else "undetermined"
     if given_x.differs:
-        if not x.differs:
-            return "concept" if given_y.differs or not given_y.testable else "undetermined"
-        if given_y.differs or not given_y.testable:
-            return "general"
-        return "label" if y.differs else "undetermined"
+        if not given_y.differs and given_y.testable:
+            # shares moved and nothing inside the classes did: X may move too little to be seen
+            if y.differs:
+                return "label"
+            return "undetermined" if x.differs else "concept"
+        return "general" if x.differs else "concept"
     if given_y.differs:
         return "covariate" if x.differs else "undetermined"
     return "covariate_or_label"
@@ -152,7 +165,14 @@ def limits(
         Sentences.
     """
     said: list[str] = []
-    if not findings["conditional"].testable:
+    conditional = findings["conditional"]
+    if not conditional.testable and "common_support" in conditional.details:
+        said.append(
+            f"Whether Y changed at equal X (concept shift) cannot be seen: only "
+            f"{conditional.details['common_support']:.0%} of the target lies where the source has "
+            "rows."
+        )
+    elif not conditional.testable:
         why = "without target labels" if n_target_labels == 0 else "with these labels"
         said.append(
             f"Whether Y changed at equal X (concept shift) cannot be seen {why}: it is invisible "
@@ -175,8 +195,8 @@ def limits(
     if x.testable and not x.differs:
         size = x.details["detectable_effect"]
         said.append(
-            f"A change of X of the size AUC {size:.2f} or more would have been found with a "
-            "probability of about 80%; smaller ones may be there."
+            f"A change of X of the size AUC {size:.2f} or more would have been found by the "
+            "classifier with a probability of about 80%; smaller ones may be there."
         )
     if kind in ("covariate", "label") or (kind == "none" and findings["conditional"].testable):
         said.append(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Literal
 
 import narwhals.stable.v1 as nw
@@ -12,7 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from shiftlab.diagnosis.duplicates import shared_rows_note
+from shiftlab.diagnosis.findings import FeatureShift
 from shiftlab.diagnosis.images import describe_images
+from shiftlab.diagnosis.text import tfidf_weights, word_records
 from shiftlab.domain import Domain
 
 __all__ = ["Column", "Columns", "column_names", "column_values", "read_columns"]
@@ -20,8 +25,15 @@ __all__ = ["Column", "Columns", "column_names", "column_values", "read_columns"]
 Floats = NDArray[np.float64]
 Family = Literal["number", "truth value", "time", "text", "nested"]
 
+# families of columns of objects, the narrower type first: a truth value is a number as well
+BY_VALUE: tuple[tuple[tuple[type, ...], Family], ...] = (
+    ((bool, np.bool_), "truth value"),
+    ((Real, Decimal), "number"),
+    ((datetime.date, datetime.timedelta), "time"),
+)
 FEW_VALUES = 10  # numbers with at most so many distinct values are compared as categories
-SPARSE_COLUMNS = 200
+SPARSE_COLUMNS = 200  # up to so many, sparse columns are compared like any others
+MOST_WORDS = 2000  # compared one by one
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,36 @@ class Columns:
     reordered: bool = False
     notes: list[str] = field(default_factory=list)
     embedding: tuple[Any, Any] | None = None  # rows to use instead of the columns, if any
+    embedded: tuple[str, ...] = ()  # names of the embedding's columns
+    words: tuple[str, ...] = ()  # those of them that are compared by how many rows have them
+    derived: bool = False  # made from X, so without units or types of their own
+
+    @property
+    def n_shared(self) -> int:
+        """Number of columns that both sides have and that can be compared."""
+        return len(self.embedded) or len(self.shared)
+
+    def word_records(self) -> list[FeatureShift]:
+        """Compare the words; p-values are raw."""
+        if self.embedding is None:
+            return []
+        return word_records(self.embedded, self.words, *self.embedding)
+
+    def leave_out(self, reasons: dict[str, str]) -> None:
+        """Take columns out of everything that follows.
+
+        Parameters
+        ----------
+        reasons : dict of str to str
+            Column -> why.
+        """
+        self.unusable.update(reasons)
+        self.shared = [c for c in self.shared if c.name not in reasons]
+        if self.embedding is not None and reasons:
+            kept = [i for i, name in enumerate(self.embedded) if name not in reasons]
+            a, b = self.embedding
+            self.embedding = a[:, kept], b[:, kept]
+            self.embedded = tuple(self.embedded[i] for i in kept)
 
 
 def column_names(domain: Domain) -> tuple[str, ...]:
@@ -86,20 +128,59 @@ def read_columns(source: Domain, target: Domain, features: Any, seed: int) -> Co
     ----------
     source, target : Domain
         The two samples.
-    features : callable, transformer or None
-        Maps ``X`` to a matrix that is compared instead of ``X``.
+    features : callable, transformer, "tfidf" or None
+        Maps ``X`` to a matrix that is compared instead of ``X``; "tfidf" weights the counts
+        of a sparse ``X`` (see `shiftlab.diagnosis.text.read_texts` for texts).
     seed : int
         For the components of images.
 
     Returns
     -------
     Columns
+
+    Raises
+    ------
+    TypeError
+        If ``features`` is none of the above.
+    ValueError
+        If it gives no matrix, or ``X`` is no sparse matrix of counts where it must be.
     """
-    if features is not None:
+    found = _read(source, target, features, seed)
+    found.notes += [note for note in [shared_rows_note(_rows(found))] if note]
+    return found
+
+
+def _rows(found: Columns) -> tuple[list[bytes], list[bytes]]:
+    """What identifies a row on either side, to the precision of a float32."""
+    if found.embedding is not None:
+        sparse = [m.astype(np.float32) for m in found.embedding]
+        cuts = [np.split(np.arange(m.nnz), m.indptr[1:-1]) for m in sparse]
+        return tuple(  # type: ignore[return-value]
+            [m.indices[c].tobytes() + m.data[c].tobytes() for c in cut]
+            for m, cut in zip(sparse, cuts, strict=True)
+        )
+    if not found.shared:
+        return [], []
+    with np.errstate(over="ignore"):
+        sides = [
+            np.column_stack([getattr(c, side) for c in found.shared]).astype(np.float32)
+            for side in ("source", "target")
+        ]
+    return tuple([row.tobytes() for row in side] for side in sides)  # type: ignore[return-value]
+
+
+def _read(source: Domain, target: Domain, features: Any, seed: int) -> Columns:
+    tfidf = isinstance(features, str) and features == "tfidf"
+    if tfidf and not (source.is_sparse and target.is_sparse):
+        raise ValueError(
+            "features='tfidf' needs texts or sparse matrices of word counts on both sides; got "
+            f"{source!r} and {target!r}"
+        )
+    if features is not None and not tfidf:
         return _from_features(source, target, features)
     if source.is_image and target.is_image:
         names, a, b, note = describe_images(source.X, target.X, seed)
-        return Columns(_number_columns(names, a, b), notes=[note])
+        return Columns(_number_columns(names, a, b), notes=[note], derived=True)
     if source.is_image != target.is_image:
         return Columns(notes=["One side holds images and the other columns."])
     names_s, names_t = column_names(source), column_names(target)
@@ -113,14 +194,15 @@ def read_columns(source: Domain, target: Domain, features: Any, seed: int) -> Co
             "names, so no column can be matched."
         )
         return Columns(notes=[note])
+    in_source, in_target = set(names_s), set(names_t)
+    both = [n for n in names_s if n in in_target]
     found = Columns(
-        missing=[n for n in names_s if n not in set(names_t)],
-        added=[n for n in names_t if n not in set(names_s)],
+        missing=[n for n in names_s if n not in in_target],
+        added=[n for n in names_t if n not in in_source],
+        reordered=both != [n for n in names_t if n in in_source],
     )
-    both = [n for n in names_s if n in set(names_t)]
-    found.reordered = both != [n for n in names_t if n in set(names_s)]
     if source.is_sparse and target.is_sparse:
-        return _from_sparse(source, target, names_s, names_t, both, found)
+        return _from_sparse(source, target, names_s, names_t, both, found, tfidf)
     where_s = {n: i for i, n in enumerate(names_s)}
     where_t = {n: i for i, n in enumerate(names_t)}
     for name in both:
@@ -195,54 +277,59 @@ def column_values(domain: Domain, index: int) -> tuple[Any, Family]:
         X = domain.X
         column = X[:, [index]].toarray()[:, 0] if sp.issparse(X) else X[:, index]
         return column.astype(np.float64), "truth value" if column.dtype == bool else "number"
-    table = nw.from_native(domain.X, eager_only=True)
-    series = table[table.columns[index]]
+    # by position: names need not be strings, and may be missing
+    series = nw.from_native(domain.X, eager_only=True)[:, index]
     dtype = series.dtype
-    if dtype.is_numeric():
-        return _floats(series), "number"
-    if dtype == nw.Boolean:
-        return _floats(series), "truth value"
-    if isinstance(dtype, (nw.Datetime, nw.Date)):
-        return _seconds(series), "time"
     if dtype.is_nested():
         return [], "nested"
-    return _texts(series.to_list())
+    missing = series.is_null().to_numpy().astype(bool)
+    if (dtype.is_numeric() or dtype == nw.Boolean) and not missing.any():
+        floats = np.asarray(series.to_numpy(), dtype=np.float64)
+        return floats, "truth value" if dtype == nw.Boolean else "number"
+    values = series.to_list()
+    missing |= np.array([isinstance(v, float) and v != v for v in values], dtype=bool)
+    present = [v for v, gone in zip(values, missing, strict=True) if not gone]
+    family = _family(dtype, present)
+    if family in ("text", "nested"):
+        return [None if m else str(v) for v, m in zip(values, missing, strict=True)], family
+    floats = np.full(len(values), np.nan)
+    floats[~missing] = [_float(v) for v in present]
+    return floats, family
 
 
-def _floats(series: Any) -> Floats:
-    values = series.to_numpy()
-    if values.dtype == object or series.null_count():
-        return np.array([np.nan if v is None else float(v) for v in series.to_list()])
-    return np.asarray(values, dtype=np.float64)
+def _family(dtype: Any, present: list[Any]) -> Family:
+    """Family of a column's type; of its values where the type is any object."""
+    if dtype == nw.Boolean:
+        return "truth value"
+    if dtype.is_numeric():
+        return "number"
+    if isinstance(dtype, (nw.Datetime, nw.Date, nw.Duration)):
+        return "time"
+    if dtype == nw.Object and present:
+        for types, family in BY_VALUE:
+            if all(isinstance(v, types) for v in present):
+                return family
+    if any(isinstance(v, (list, dict, set, tuple, np.ndarray)) for v in present):
+        return "nested"
+    if any(isinstance(v, complex) for v in present):
+        raise ValueError("complex numbers have no order")
+    return "text"
 
 
-def _seconds(series: Any) -> Floats:
-    """Seconds since 1970; a constant offset between time zones would look like a shift."""
+def _float(value: Any) -> float:
+    """A number, or seconds for a time.
 
-    def one(value: Any) -> float:
-        if value is None or value != value:  # NaT differs from itself
-            return np.nan
+    Times without a zone count as UTC: read in local time, they would move between machines.
+    """
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime.date):
         if not isinstance(value, datetime.datetime):
             value = datetime.datetime.combine(value, datetime.time())
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.UTC)
         return float(value.timestamp())
-
-    return np.array([one(v) for v in series.to_list()], dtype=np.float64)
-
-
-def _texts(values: Sequence[Any]) -> tuple[Any, Family]:
-    if any(isinstance(v, (list, dict, set, tuple, np.ndarray)) for v in values):
-        return [], "nested"
-    cleaned: list[str | None] = [
-        None if v is None or (isinstance(v, float) and np.isnan(v)) else str(v) for v in values
-    ]
-    present = [v for v in values if v is not None and not (isinstance(v, float) and np.isnan(v))]
-    if present and all(isinstance(v, (bool, np.bool_)) for v in present):
-        # a boolean column with missing values arrives as objects
-        floats = [np.nan if c is None else float(c == "True") for c in cleaned]
-        return np.array(floats), "truth value"
-    return cleaned, "text"
+    return float(value)
 
 
 def _number_columns(names: Sequence[str], a: Floats, b: Floats) -> list[Column]:
@@ -256,25 +343,59 @@ def _from_sparse(
     names_t: tuple[str, ...],
     both: list[str],
     found: Columns,
+    tfidf: bool,
 ) -> Columns:
-    where_s = {n: i for i, n in enumerate(names_s)}
-    where_t = {n: i for i, n in enumerate(names_t)}
-    a = source.X[:, [where_s[n] for n in both]]
-    b = target.X[:, [where_t[n] for n in both]]
-    # the choice looks at both samples together, so it cannot favour either
-    used = np.asarray(a.getnnz(axis=0) + b.getnnz(axis=0))
-    top = np.sort(np.argsort(-used, kind="stable")[:SPARSE_COLUMNS])
-    if top.size < len(both):
-        found.notes.append(
-            f"X is sparse: the {top.size} most used of its {len(both)} columns are compared one "
-            "by one, and all of them together through 50 singular components."
-        )
-        found.embedding = (a, b)
-    for i in top:
-        column_a = a[:, [i]].toarray()[:, 0].astype(np.float64)
-        column_b = b[:, [i]].toarray()[:, 0].astype(np.float64)
+    a, b = (_chosen(d.X, n, both) for d, n in ((source, names_s), (target, names_t)))
+    bad = sum(_clear_non_finite(m) for m in (a, b))
+    if bad:
+        found.notes.append(f"{bad:,} values of the sparse X are not finite and count as zero.")
+    # whatever is chosen looks at both samples together, so it cannot favour either
+    used = np.diff(sp.vstack([a, b]).tocsc().indptr)
+    order = np.argsort(-used, kind="stable")
+    if len(both) <= SPARSE_COLUMNS:
+        dense, words = order, order[:0]
+    else:
+        common = used[order] > 0.5 * (a.shape[0] + b.shape[0])
+        dense, words = order[common][:SPARSE_COLUMNS], order[~common & (used[order] > 0)]
+        words = words[: MOST_WORDS - dense.size]
+    if len(both) > SPARSE_COLUMNS or tfidf:
+        found.notes.append(_sparse_note(dense.size + words.size, len(both), tfidf))
+        found.embedding = tfidf_weights(a, b) if tfidf else (a, b)
+        found.embedded = tuple(both)
+    found.words = tuple(both[i] for i in np.sort(words))
+    for i in np.sort(dense):
+        column_a, column_b = (m[:, [i]].toarray()[:, 0] for m in (a, b))
         found.shared.append(_number(both[i], column_a, column_b, "number"))
     return found
+
+
+def _chosen(X: Any, names: Sequence[str], both: list[str]) -> Any:
+    """Columns of a sparse matrix by name, as a copy without stored zeros."""
+    where = {n: i for i, n in enumerate(names)}
+    chosen = sp.csr_matrix(X)[:, [where[n] for n in both]].astype(np.float64)
+    chosen.eliminate_zeros()
+    return chosen
+
+
+def _clear_non_finite(matrix: Any) -> int:
+    bad = ~np.isfinite(matrix.data)
+    matrix.data[bad] = 0.0
+    matrix.eliminate_zeros()
+    return int(bad.sum())
+
+
+def _sparse_note(n_compared: int, n_columns: int, tfidf: bool) -> str:
+    if tfidf:
+        return (
+            f"X is text: {n_columns:,} words, weighted by TF-IDF, are tested together through "
+            f"50 singular components, and the {n_compared:,} most used one by one, by the share "
+            "of texts that contain them."
+        )
+    return (
+        f"X is sparse: the {n_compared:,} most used of its {n_columns:,} columns are compared one "
+        "by one, by the share of rows where they are not zero (by value, if that is more than "
+        "half), and all of them together through 50 singular components."
+    )
 
 
 def _from_features(source: Domain, target: Domain, features: Any) -> Columns:
@@ -286,7 +407,7 @@ def _from_features(source: Domain, target: Domain, features: Any) -> Columns:
         )
     names = [f"feature {i}" for i in range(a.shape[1])]
     note = f"X is compared through the given features ({a.shape[1]} columns), not as it is."
-    return Columns(_number_columns(names, a, b), notes=[note])
+    return Columns(_number_columns(names, a, b), notes=[note], derived=True)
 
 
 def _as_function(features: Any, source: Domain, target: Domain) -> Callable[[Any], Any]:
@@ -306,9 +427,15 @@ def _as_function(features: Any, source: Domain, target: Domain) -> Callable[[Any
     if callable(features):
         function: Callable[[Any], Any] = features
         return function
+    if isinstance(features, str):
+        raise ValueError(
+            "features must be 'tfidf' (for text), a callable that maps X to a matrix (such as the "
+            f"method net.features of a trained network) or a transformer; got {features!r}"
+        )
+    hint = "; pass its method features" if hasattr(features, "features") else ""
     raise TypeError(
-        "features must be a callable that maps X to a matrix, or a transformer; got "
-        f"{type(features).__name__}"
+        "features must be a callable that maps X to a matrix, a transformer or 'tfidf'; got "
+        f"{type(features).__name__}{hint}"
     )
 
 

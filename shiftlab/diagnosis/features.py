@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from shiftlab.diagnosis.columns import Column
 from shiftlab.diagnosis.findings import FeatureShift
-from shiftlab.stats.multiple import holm
+from shiftlab.stats.multiple import benjamini_hochberg
 from shiftlab.stats.univariate import (
     UnivariateResult,
     categorical_test,
@@ -26,9 +27,13 @@ LEVELS_SHOWN = 12
 
 
 def check_features(
-    columns: list[Column], unusable: dict[str, str], alpha: float, rng: np.random.Generator
+    columns: list[Column],
+    unusable: dict[str, str],
+    alpha: float,
+    rng: np.random.Generator,
+    prepared: Sequence[FeatureShift] = (),
 ) -> list[FeatureShift]:
-    """Test every column; Holm over the columns.
+    """Test every column; Benjamini-Hochberg over the columns.
 
     A column with missing values has two tests, of the values and of the missingness, and
     twice the smaller p-value. A column that cannot be tested is listed with the reason and
@@ -41,18 +46,20 @@ def check_features(
     unusable : dict of str to str
         Shared columns that cannot be compared, with the reason.
     alpha : float
-        Level of the whole family.
+        False discovery rate; also the probability of any false one if no column moved.
     rng : numpy.random.Generator
         For permutations of rare categories.
+    prepared : sequence of FeatureShift, default=()
+        Records of more columns, with raw p-values, that are decided together with the rest.
 
     Returns
     -------
     list of FeatureShift
         Those that differ first, then by effect.
     """
-    records = [_check_column(c, rng) for c in columns]
+    records = [_check_column(c, rng) for c in columns] + list(prepared)
     records += [FeatureShift(n, "not_testable", reason) for n, reason in unusable.items()]
-    adjusted = holm([np.nan if r.p_value is None else r.p_value for r in records])
+    adjusted = benjamini_hochberg([np.nan if r.p_value is None else r.p_value for r in records])
     decided = []
     for record, p in zip(records, adjusted, strict=True):
         fields = dict(vars(record))

@@ -43,6 +43,7 @@ QUESTIONS: dict[str, str] = {
     "class_conditional": "Within a class, is X distributed alike in both?",
     "conditional": "At equal X, is Y distributed alike in both?",
     "label_fit": "Could a change of the class shares alone explain the change of X?",
+    "novelty": "Does the target hold rows beyond anything in the source?",
 }
 
 
@@ -87,7 +88,7 @@ class Finding:
     ----------
     question : str
         Key of the question: ``feature_space``, ``label_space``, ``marginal``, ``prior``,
-        ``class_conditional``, ``conditional`` or ``label_fit``.
+        ``class_conditional``, ``conditional``, ``label_fit`` or ``novelty``.
     status : {"differs", "no_evidence", "not_testable"}
         ``no_evidence`` is no proof of equality: see ``minimum_effect`` and ``interval``.
     summary : str
@@ -201,14 +202,15 @@ class FeatureShift:
     p_value : float or None, default=None
         Raw p-value.
     p_adjusted : float or None, default=None
-        Holm-adjusted over the columns.
+        Adjusted over the columns (Benjamini-Hochberg: a bound on the share of false ones).
     effect : float or None, default=None
         Distance between 0 and 1: Kolmogorov-Smirnov for numbers, total variation for
         categories, difference of the shares for missing values (the largest that applies).
     domain_importance : float or None, default=None
         How much the AUC of the domain classifier falls when the column is shuffled.
     task_importance : float or None, default=None
-        How much the score of a source model falls when the column is shuffled.
+        How much R-squared of a source model (for classes McFadden's) falls when the column is
+        shuffled.
     note : str, default=""
         What is peculiar about the column.
     details : dict, default={}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +50,23 @@ def read_labels(source: Domain, target: Domain) -> Labels:
     Returns
     -------
     Labels
+
+    Raises
+    ------
+    ValueError
+        If a label is a list or another thing that cannot be compared.
     """
     seen: dict[Any, None] = {}
     values: list[list[Any]] = []
-    for domain in (source, target):
+    for role, domain in (("source", source), ("target", target)):
         visible = np.asarray(domain.y)[domain.labelled].tolist() if domain.y is not None else []
         values.append(visible)
-        seen.update(dict.fromkeys(visible))
+        try:
+            seen.update(dict.fromkeys(visible))
+        except TypeError as error:
+            raise ValueError(
+                f"the {role}'s labels must be single values, such as numbers or text ({error})"
+            ) from error
     try:
         classes = sorted(seen)
     except TypeError:  # numbers beside text
@@ -97,12 +108,14 @@ def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
     """
     question = "label_space"
     if task == "regression":
-        return Finding.not_testable(question, "A regression target has no set of labels.")
+        reason = "A regression target has no set of labels."
+        return Finding.not_testable(question, reason, not_asked=True)
     source, target = labels.counts()
     n_source, n_target = int(source.sum()), int(target.sum())
     if n_source == 0 or n_target == 0:
         side = " and ".join(s for s, n in (("source", n_source), ("target", n_target)) if n == 0)
-        reason = f"The {side} has no labels, so the sets of labels cannot be compared."
+        have = "have" if n_source == n_target else "has"
+        reason = f"The {side} {have} no labels, so the sets of labels cannot be compared."
         return Finding.not_testable(question, reason)
     k = len(labels.classes)
     pooled = source + target
@@ -124,10 +137,21 @@ def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
     if certain["gone"]:
         parts.append(f"the target has no rows of {_named(certain['gone'])}")
     kinds = {_kind(c) for c in labels.classes}
+    same = None
     if len(kinds) > 1 and parts:
         parts.append("labels are of different types (" + ", ".join(sorted(kinds)) + ")")
+        same = _same_in_other_types(
+            [c for c, n in zip(labels.classes, source, strict=True) if n],
+            [c for c, n in zip(labels.classes, target, strict=True) if n],
+        )
     summary = f"Both have the same {k} labels."
-    if parts:
+    if same is not None:
+        side, convert = same
+        summary = (
+            "Source and target seem to write the same labels in different types "
+            f"({' and '.join(sorted(kinds))}). Convert the {side}'s: y = [{convert} for v in y]."
+        )
+    elif parts:
         summary = "The sets of labels differ: " + "; ".join(parts) + "."
     elif perhaps:
         summary = f"No clear difference; only one side has {_named(perhaps)}, which can be chance."
@@ -138,9 +162,32 @@ def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
         "new": certain["new"],
         "gone": certain["gone"],
         "one_side_by_chance": perhaps,
+        "convert": None if same is None else {"side": same[0], "code": same[1]},
     }
     status = "differs" if parts else "no_evidence"
     return Finding(question, status, summary, details=details)  # type: ignore[arg-type]
+
+
+CONVERSIONS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("int(v)", int),
+    ("float(v)", float),
+    ("str(v)", str),
+    ("v == 'True'", {"True": True, "False": False}.__getitem__),
+)
+
+
+def _same_in_other_types(source: list[Any], target: list[Any]) -> tuple[str, str] | None:
+    """Which side to convert, and how, for one set of labels to hold the other; or None."""
+    for side, given, wanted in (("target", target, source), ("source", source, target)):
+        for code, convert in CONVERSIONS:
+            try:
+                converted = {convert(v) for v in given}
+            except (KeyError, TypeError, ValueError):
+                continue
+            both = converted & set(wanted)
+            if len(converted) == len(given) and len(both) == min(len(given), len(wanted)):
+                return side, code
+    return None
 
 
 def _kind(label: Any) -> str:

@@ -12,7 +12,6 @@ from shiftlab.diagnosis.findings import Finding
 from shiftlab.diagnosis.label_space import Labels
 from shiftlab.diagnosis.sample import Sample
 from shiftlab.stats.label_fit import mixture_moments
-from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.priors import bbse_prior, label_permutation_test, total_variation
 from shiftlab.stats.univariate import continuous_test
 
@@ -133,6 +132,7 @@ class ClassModel:
     ``codes`` are positions in ``kept``, the codes of the classes that the model knows.
     """
 
+    model: Any
     source_learn: Floats
     source: Floats
     target_learn: Floats
@@ -144,10 +144,8 @@ class ClassModel:
     source_rows_learn: NDArray[np.bool_]
 
 
-def fit_class_model(sample: Sample, classes: list[Any]) -> ClassModel | str:
+def fit_class_model(sample: Sample, classes: list[Any], *, out_of_fold: bool) -> ClassModel | str:
     """Train a source model on the first half; predict both halves of both sides.
-
-    Predictions for the first half of the source are out of fold.
 
     Parameters
     ----------
@@ -155,6 +153,9 @@ def fit_class_model(sample: Sample, classes: list[Any]) -> ClassModel | str:
         Both halves.
     classes : list
         Names of the codes, for messages.
+    out_of_fold : bool
+        Whether to predict the first half of the source out of fold, too, at the cost of two
+        more fits; without it ``source_learn`` is empty.
 
     Returns
     -------
@@ -179,15 +180,16 @@ def fit_class_model(sample: Sample, classes: list[Any]) -> ClassModel | str:
     if len(enough) < 2:
         return "The source has a single class."
     X, y = learn.source[known], y[known]
-    model = BlendedClassifier(random_state=sample.seed()).fit(X, y)
-    own = np.empty((y.size, len(enough)))
+    model = sample.new_model().fit(X, y)
+    own = np.empty((y.size if out_of_fold else 0, len(enough)))
     fold = sample.rng.permutation(y.size) % 2
-    for k in (0, 1):
-        part = BlendedClassifier(random_state=sample.seed()).fit(X[fold != k], y[fold != k])
+    for k in (0, 1) if out_of_fold else ():
+        part = sample.new_model().fit(X[fold != k], y[fold != k])
         predicted = np.zeros((int((fold == k).sum()), sample.n_classes))
         predicted[:, part.classes_] = part.predict_proba(X[fold == k])
         own[fold == k] = predicted
     return ClassModel(
+        model=model,
         source_learn=own,
         source=model.predict_proba(test.source[test.source_known]),
         target_learn=model.predict_proba(learn.target),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from shiftlab.diagnosis.findings import Kind
+from shiftlab.diagnosis.conditional import SUPPORT_SHARE
+from shiftlab.diagnosis.findings import Finding, Kind
+from shiftlab.domain import Domain
 
-__all__ = ["Recommendation", "Situation", "recommend"]
+__all__ = ["Recommendation", "Situation", "read_situation", "recommend"]
+
+APART = 0.98  # a classifier with this AUC leaves hardly a row where both domains have some
+FEW_LEFT = 0.1  # share of the rows that weights leave, below which other methods come first
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,69 @@ class Situation:
     n_target_labels: int
     new_classes: bool = False
     overlap: bool = True
+    negligible: bool = False  # all that was found is smaller than what usually matters
+    effective_share: float = 1.0  # of the source's rows, that weights would leave
+    sizes: dict[str, str] = field(default_factory=dict)  # difference -> how large, in words
+
+
+def read_situation(
+    kind: Kind, findings: dict[str, Finding], source: Domain, target: Domain, task: str
+) -> Situation:
+    """Collect what the choice depends on.
+
+    Parameters
+    ----------
+    kind : str
+        The verdict.
+    findings : dict of str to Finding
+        Decided answers.
+    source, target : Domain
+        The two samples.
+    task : {"classification", "regression"}
+        What the labels are.
+
+    Returns
+    -------
+    Situation
+    """
+    x, y, label_space = findings["marginal"], findings["prior"], findings["label_space"]
+    support = findings["conditional"].details.get("common_support")
+    overlap = support >= SUPPORT_SHARE if support is not None else (x.effect or 0.5) < APART
+    sizes = {}
+    if x.differs:
+        sizes["marginal"] = f"AUC {x.effect:.2f}"
+    if y.differs:
+        sizes["conditional"] = f"by {y.effect:.0%}"
+    differ = [f for f in findings.values() if f.differs]
+    return Situation(
+        kind=kind,
+        feature_space_differs=findings["feature_space"].differs,
+        label_space_differs=label_space.differs,
+        task=task,
+        inputs=_inputs(source),
+        n_source_labels=source.n_labelled,
+        n_target_labels=target.n_labelled,
+        new_classes=bool(label_space.details.get("new")),
+        overlap=bool(overlap),
+        negligible=bool(differ) and all(_negligible(f) for f in differ),
+        effective_share=float(x.details.get("effective_sample_share", 1.0)),
+        sizes=sizes,
+    )
+
+
+def _inputs(domain: Domain) -> str:
+    if domain.is_image:
+        return "images"
+    if domain.is_frame:
+        return "frame"
+    return "sparse" if domain.is_sparse else "dense"
+
+
+def _negligible(finding: Finding) -> bool:
+    """Whether even the upper end of the interval is below what usually matters."""
+    if finding.interval is None or finding.minimum_effect is None:
+        return False
+    return finding.interval[1] < finding.minimum_effect
 
 
 ANSWERS: dict[Kind, tuple[str, ...]] = {
@@ -90,11 +158,12 @@ def recommend(situation: Situation) -> list[Recommendation]:
     adapters = list_adapters()
     chosen: list[Recommendation] = []
     for difference in wanted:
-        chosen += [
-            _with(a, difference, situation)
-            for a in adapters
-            if difference in a.facts.handles and _fits(a.facts, situation)
+        fitting = [
+            a for a in adapters if difference in a.facts.handles and _fits(a.facts, situation)
         ]
+        # weights that leave few rows cost more than they correct
+        fitting.sort(key=lambda a: a.facts.needs_overlap and situation.effective_share < FEW_LEFT)
+        chosen += [_with(a, difference, situation) for a in fitting]
     if changed_rule:
         # Y given X moved: only methods that see target labels can follow it
         learns = [
@@ -116,7 +185,9 @@ def recommend(situation: Situation) -> list[Recommendation]:
     nothing = _nothing(situation, found)
     label = [_label_rows()] if found and situation.n_target_labels == 0 else []
     unique = list({r.method: r for r in reversed(chosen)}.values())[::-1]
-    return [*unique, *label, nothing] if found else [nothing]
+    if not found:
+        return [nothing]
+    return [nothing, *unique, *label] if situation.negligible else [*unique, *label, nothing]
 
 
 def _fits(facts: Any, situation: Situation) -> bool:
@@ -135,7 +206,12 @@ def _clause(sentence: str) -> str:
 
 
 def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation:
-    reason = f"Because {WHY[difference]}; it assumes: {_clause(adapter.facts.assumes)}"
+    size = f" ({situation.sizes[difference]})" if difference in situation.sizes else ""
+    left = ""
+    if adapter.facts.needs_overlap and situation.effective_share < 0.5:
+        left = f" Weights would leave the worth of about {situation.effective_share:.0%} of the "
+        left += "source's rows."
+    reason = f"Because {WHY[difference]}{size}; it assumes: {_clause(adapter.facts.assumes)}{left}"
     return Recommendation(adapter.__name__, reason, _code(adapter, situation))
 
 
@@ -177,6 +253,9 @@ def _home(adapter: Any) -> str:
 
 
 def _nothing(situation: Situation, found: bool) -> Recommendation:
+    if situation.negligible:
+        reason = "What was found is real but smaller than what usually matters."
+        return Recommendation("Do nothing", reason, "# keep the model that you have")
     reason = (
         "Adapting can hurt, so keep the source model as the yardstick that a method has to beat."
         if found

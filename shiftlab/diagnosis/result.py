@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.findings import KINDS, FeatureShift, Finding, Kind, plain
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA_VERSION", "Diagnosis"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Diagnosis:
     """How a target differs from a source.
 
     Made by :func:`shiftlab.diagnosis`. Print it in a terminal with ``show()``, write a page
-    with ``to_html(path)``, hand it on as JSON with ``to_dict()``.
+    with ``to_html(path)``, hand it on with ``to_json(path)``; a notebook shows it as a page.
 
     Parameters
     ----------
@@ -118,12 +120,13 @@ class Diagnosis:
         Returns
         -------
         dict
-            Keys ``schema_version`` (raised when the meaning of a key changes), ``kind``,
+            Keys ``schema_version`` (raised when a key changes), ``kind``,
             ``verdict``, ``feature_space_differs``, ``label_space_differs``, ``alpha``,
             ``source`` and ``target`` (each ``name``, ``n_rows``), ``findings`` (question ->
             the fields of `Finding`), ``features`` (the fields of `FeatureShift`),
-            ``recommendations`` (``method``, ``reason``, ``code``), ``limits``, ``notes``. NaN
-            and infinity become null.
+            ``explanation`` (the fields of `Explanation`), ``recommendations`` (``method``,
+            ``reason``, ``code``), ``limits``, ``notes``. NaN and infinity become null. A JSON
+            Schema of it is in ``shiftlab/diagnosis/report/diagnosis.schema.json``.
         """
         result: dict[str, Any] = plain(
             {
@@ -137,6 +140,7 @@ class Diagnosis:
                 "target": {"name": self.target_name, "n_rows": self.n_target},
                 "findings": {q: f.to_dict() for q, f in self.findings.items()},
                 "features": [f.to_dict() for f in self.features],
+                "explanation": self.explanation.to_dict(),
                 "recommendations": [vars(r) for r in self.recommend()],
                 "limits": self.limits,
                 "notes": self.notes,
@@ -144,26 +148,56 @@ class Diagnosis:
         )
         return result
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> Path: ...
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | Path:
+        """Make JSON of everything that ``to_dict()`` holds.
+
+        Parameters
+        ----------
+        path : str, PathLike or None, default=None
+            Where to write it as UTF-8 (all at once or not at all); None returns it.
+
+        Returns
+        -------
+        str or Path
+            The text, or the full path of the file.
+        """
+        from shiftlab.files import write_atomically
+
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # half a surrogate pair in a name has no UTF-8; its JSON escape is the same string
+        text = text.encode("utf-8", "backslashreplace").decode()
+        return text if path is None else write_atomically(path, text)
+
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> Path: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | Path:
         """Make a self-contained page: no scripts, nothing loaded from elsewhere.
 
         Parameters
         ----------
         path : str, PathLike or None, default=None
-            Where to write it (all at once or not at all); None only returns it.
+            Where to write it (all at once or not at all); None returns it.
 
         Returns
         -------
-        str
-            The page.
+        str or Path
+            The page, or the full path of the file.
         """
         from shiftlab.diagnosis.report.html import page
         from shiftlab.files import write_atomically
 
         text = page(self)
-        if path is not None:
-            write_atomically(path, text)
-        return text
+        return text if path is None else write_atomically(path, text)
 
     def to_html_fragment(self) -> str:
         """Make the inner part of the page, with its styles, to stand inside another page.
@@ -188,6 +222,9 @@ class Diagnosis:
         from rich.console import Console as MakeConsole
 
         (console or MakeConsole()).print(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html_fragment()
 
     def __rich__(self) -> RenderableType:
         from shiftlab.diagnosis.report.terminal import render

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal, get_args
 
@@ -9,31 +10,20 @@ import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
 
+from shiftlab.diagnosis.answers import Settings, answer
 from shiftlab.diagnosis.attribution import adjust, attribute, limits
-from shiftlab.diagnosis.columns import Columns, read_columns
-from shiftlab.diagnosis.conditional import (
-    FEWEST,
-    SUPPORT_SHARE,
-    check_class_conditional,
-    check_conditional,
-    fit_labelled,
-)
+from shiftlab.diagnosis.columns import read_columns
+from shiftlab.diagnosis.explain import explain as explain_findings
+from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.features import check_features
 from shiftlab.diagnosis.findings import QUESTIONS, Finding
-from shiftlab.diagnosis.label_fit import check_label_fit
 from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
-from shiftlab.diagnosis.marginal import check_marginal
-from shiftlab.diagnosis.prior import (
-    check_numbers,
-    check_prior,
-    check_prior_without_labels,
-    fit_class_model,
-)
-from shiftlab.diagnosis.recommend import Situation
+from shiftlab.diagnosis.recommend import read_situation
 from shiftlab.diagnosis.result import Diagnosis
-from shiftlab.diagnosis.sample import Sample, embed_sparse, encode, make_half, split_rows
 from shiftlab.diagnosis.schema import compare_schema
+from shiftlab.diagnosis.text import read_texts
 from shiftlab.domain import Domain
 
 __all__ = ["diagnose"]
@@ -41,8 +31,7 @@ __all__ = ["diagnose"]
 Task = Literal["classification", "regression"]
 
 MOST_ROWS = 10_000
-FEWEST_ROWS = 8
-APART = 0.98  # a classifier with this AUC leaves hardly a row where both domains have some
+SMALL = 1_000_000  # numbers in both samples
 
 
 def diagnose(
@@ -54,6 +43,9 @@ def diagnose(
     alpha: float = 0.05,
     n_permutations: int = 499,
     features: Any = None,
+    domain_classifier: Any = None,
+    model: Any = None,
+    explain: bool = True,
     random_state: int | np.random.RandomState | None = None,
 ) -> Diagnosis:
     """Say how a target differs from a source, with what certainty, and what to do.
@@ -82,10 +74,21 @@ def diagnose(
         Family-wise level.
     n_permutations : int, default=499
         Permutations of the permutation tests; at least 19.
-    features : callable, transformer or None, default=None
-        Maps ``X`` to a matrix to compare instead, such as a trained network's ``features``. An
-        unfitted transformer is fitted on both samples together. None compares columns, or
-        for images brightness, contrast, edges and thumbnail components.
+    features : "tfidf", callable, transformer or None, default=None
+        What to compare. "tfidf" is for texts (a list, a column of them) or counts of words:
+        weighted words together, and each word by itself. A callable or transformer maps ``X`` to
+        a matrix, such as a trained network's ``features``; an unfitted transformer is fitted
+        on both samples together. None compares columns, or for images brightness, contrast,
+        edges and thumbnail components.
+    domain_classifier : classifier or None, default=None
+        What learns to tell source from target. None is a logistic regression averaged with
+        boosted trees. Missing values are filled with medians before it sees them.
+    model : classifier or regressor or None, default=None
+        The unfitted model whose accuracy on the target is asked; it is trained on half of the
+        source. None is the same blend.
+    explain : bool, default=True
+        Whether to go on, after the verdict, to what the shift costs a model, in which regions
+        and rows it is, and what labels would settle. The verdict does not depend on it.
     random_state : int, RandomState or None, default=None
         Seed of splits, learners and permutations.
 
@@ -121,7 +124,11 @@ def diagnose(
     True
     """
     _check_arguments(task, alpha, n_permutations)
-    s, t = _read(source, label, "source"), _read(target, label, "target")
+    notes: list[str] = []
+    if isinstance(features, str) and features == "tfidf":
+        s, t, notes = read_texts(source, target, label)
+    else:
+        s, t = _read(source, label, "source"), _read(target, label, "target")
     if task == "classification":
         for domain, role in ((s, "source"), (t, "target")):
             _refuse_continuous(domain, role)
@@ -130,22 +137,39 @@ def diagnose(
             what = "rows" if domain.n_rows == 0 else "columns"
             raise ValueError(f"{role} has no {what}, so there is nothing to compare")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
+    settings = Settings(task, int(n_permutations), domain_classifier, model)
+    small = (s.n_rows + t.n_rows) * max(s.n_features, t.n_features) < SMALL
+    # threads that wait for each other cost many times the work on small samples
+    with threadpool_limits(1 if small else None, user_api="openmp"):
+        return _diagnose(s, t, settings, float(alpha), features, explain, seed, notes)
+
+
+def _diagnose(
+    s: Domain,
+    t: Domain,
+    settings: Settings,
+    alpha: float,
+    features: Any,
+    explain: bool,
+    seed: int,
+    notes: list[str],
+) -> Diagnosis:
+    """Diagnose two domains that have rows and columns."""
+    task = settings.task
     rng = np.random.default_rng(seed)
-    notes: list[str] = []
     n_rows = s.n_rows, t.n_rows
-    s, t = _subsampled(s, "source", rng, notes), _subsampled(t, "target", rng, notes)
+    rows_s, rows_t = _some_rows(s, "source", rng, notes), _some_rows(t, "target", rng, notes)
+    s, t = s.take(rows_s), t.take(rows_t)
     if s.weight is not None or t.weight is not None:
         notes.append("Row weights are not used.")
     columns = read_columns(s, t, features, seed)
-    notes += columns.notes
     findings: dict[str, Finding] = {}
     findings["feature_space"], left_out = compare_schema(s, t, columns)
+    notes += columns.notes
     if left_out:
         listed = ", ".join(f"'{name}' ({why})" for name, why in left_out.items())
         notes.append(f"Left out of every other question: {listed}.")
-        columns.unusable.update(left_out)
-        columns.shared = [c for c in columns.shared if c.name not in left_out]
-        columns.embedding = None
+        columns.leave_out(left_out)
     labels = read_labels(s, t)
     findings["label_space"] = compare_label_spaces(labels, task, alpha)
     keep_s, keep_t = _shared_classes(labels, task, notes)
@@ -153,31 +177,33 @@ def diagnose(
     if columns.embedding is not None:
         a, b = columns.embedding
         columns.embedding = a[keep_s], b[keep_t]
-    tested = _answer(s, t, columns, labels, (keep_s, keep_t), task, n_permutations, rng, notes)
-    findings |= adjust(tested, alpha)
+    answers = answer(s, t, columns, labels, (keep_s, keep_t), settings, rng, notes)
+    findings |= adjust(answers.findings, alpha)
+    findings["label_space"] = _with_suspicion(findings)
     kind = attribute(findings)
+    words = columns.word_records()
+    records = check_features(columns.shared, columns.unusable, alpha, rng, words)
+    said = limits(kind, findings, t.n_labelled, s.n_labelled > 0)
+    explanation = Explanation()
+    if explain:
+        explained = explain_findings(
+            answers, findings, records, columns.shared, alpha, rows_t[keep_t]
+        )
+        explanation, records = explained.explanation, explained.features
+        said += explained.limits
     return Diagnosis(
         kind=kind,
         findings={q: findings[q] for q in QUESTIONS},
-        features=check_features(columns.shared, columns.unusable, alpha, rng),
-        limits=limits(kind, findings, t.n_labelled, s.n_labelled > 0),
+        features=records,
+        limits=said,
         notes=notes,
-        situation=Situation(
-            kind=kind,
-            feature_space_differs=findings["feature_space"].differs,
-            label_space_differs=findings["label_space"].differs,
-            task=task,
-            inputs=_inputs(s),
-            n_source_labels=s.n_labelled,
-            n_target_labels=t.n_labelled,
-            new_classes=bool(findings["label_space"].details.get("new")),
-            overlap=_overlap(findings),
-        ),
+        situation=read_situation(kind, findings, s, t, task),
         source_name=s.name or "source",
         target_name=t.name or "target",
         n_source=n_rows[0],
         n_target=n_rows[1],
-        alpha=float(alpha),
+        alpha=alpha,
+        explanation=explanation,
     )
 
 
@@ -192,15 +218,6 @@ def _refuse_continuous(domain: Domain, role: str) -> None:
             f"the {role}'s labels are {n_values} different numbers in {len(y)} rows, which look "
             "like a regression target; pass task='regression' (or strings, if they are classes)"
         )
-
-
-def _overlap(findings: dict[str, Finding]) -> bool:
-    """Whether the target lies where the source has rows, as far as was seen."""
-    support = findings["conditional"].details.get("common_support")
-    if support is not None:
-        return bool(support >= SUPPORT_SHARE)
-    auc = findings["marginal"].effect
-    return auc is None or auc < APART
 
 
 def _check_arguments(task: Any, alpha: Any, n_permutations: Any) -> None:
@@ -224,19 +241,32 @@ def _read(given: Any, label: str | None, role: str) -> Domain:
     return Domain.of(given, label=named, name=role)
 
 
-def _subsampled(domain: Domain, role: str, rng: np.random.Generator, notes: list[str]) -> Domain:
+def _some_rows(
+    domain: Domain, role: str, rng: np.random.Generator, notes: list[str]
+) -> NDArray[np.intp]:
+    """Positions of the rows that are compared: all, or a random part of many."""
     if domain.n_rows <= MOST_ROWS:
-        return domain
+        return np.arange(domain.n_rows)
     notes.append(f"A random {MOST_ROWS:,} of the {domain.n_rows:,} {role} rows are compared.")
-    return domain.take(np.sort(rng.choice(domain.n_rows, MOST_ROWS, replace=False)))
+    order = rng.permutation(domain.n_rows)
+    # few labels are precious: without this most of them would be left out
+    labelled = order[domain.labelled[order]][: MOST_ROWS // 5]
+    rest = order[~np.isin(order, labelled)][: MOST_ROWS - labelled.size]
+    return np.sort(np.concatenate([labelled, rest]))
 
 
-def _inputs(domain: Domain) -> str:
-    if domain.is_image:
-        return "images"
-    if domain.is_frame:
-        return "frame"
-    return "sparse" if domain.is_sparse else "dense"
+def _with_suspicion(findings: dict[str, Finding]) -> Finding:
+    """Say of unseen target labels that a new class is suspected, where rows are novel."""
+    finding, novelty = findings["label_space"], findings["novelty"]
+    if finding.testable or not novelty.differs:
+        return finding
+    share = f"{novelty.effect:.0%}"
+    return replace(
+        finding,
+        summary=f"{finding.summary} A class that the source never had is suspected: {share} of "
+        "the target's rows lie beyond every source class.",
+        details=finding.details | {"suspected": True},
+    )
 
 
 def _shared_classes(
@@ -254,131 +284,3 @@ def _shared_classes(
         f"Only rows of the {int(shared.sum())} classes that both sides have are compared further."
     )
     return np.flatnonzero(shared[labels.source]), np.flatnonzero(shared[labels.target])
-
-
-def _answer(
-    s: Domain,
-    t: Domain,
-    columns: Columns,
-    labels: Labels,
-    kept: tuple[NDArray[np.intp], NDArray[np.intp]],
-    task: str,
-    n_permutations: int,
-    rng: np.random.Generator,
-    notes: list[str],
-) -> dict[str, Finding]:
-    """Answer the questions that need a test, with raw p-values."""
-    source_counts, target_counts = labels.counts()
-    shared = [int(c) for c in np.flatnonzero((source_counts > 0) & (target_counts > 0))]
-    has_target = bool(labels.target_known.any())
-    if columns.embedding is not None:
-        xs, xt = embed_sparse(*columns.embedding, int(rng.integers(2**31)))
-    else:
-        xs, xt, _, encoded = encode(columns.shared, int(rng.integers(2**31)))
-        notes += encoded
-    reason = ""
-    if xs.shape[0] and min(xs.shape[0], xt.shape[0]) < FEWEST_ROWS:
-        reason = f"Each side needs at least {FEWEST_ROWS} rows for a test."
-    elif xs.size == 0:
-        reason = "No column that both sides share varies, so X cannot be compared."
-    if task == "regression":
-        y_prior = _prior_of_numbers(s, t)
-    elif has_target and labels.source_known.any():
-        y_prior = check_prior(labels, shared, n_permutations, rng)
-    else:
-        y_prior = Finding.not_testable("prior", "There are no labels to compare.")
-    questions = ("marginal", "class_conditional", "conditional", "label_fit")
-    if reason:
-        return {q: Finding.not_testable(q, reason) for q in questions} | {"prior": y_prior}
-
-    # classes: the shared ones when the target has labels, else all of the source's
-    used = shared if has_target else [int(c) for c in np.flatnonzero(source_counts)]
-    if task == "regression":
-        responses: tuple[NDArray[Any], NDArray[Any]] = (_numbers(s)[kept[0]], _numbers(t)[kept[1]])
-        known = labels.source_known[kept[0]], labels.target_known[kept[1]]
-    else:
-        position = np.zeros(len(labels.classes) + 1, dtype=np.intp)
-        position[used] = np.arange(len(used))
-        responses = position[labels.source[kept[0]]], position[labels.target[kept[1]]]
-        known = (
-            labels.source_known[kept[0]] & np.isin(labels.source[kept[0]], used),
-            labels.target_known[kept[1]] & np.isin(labels.target[kept[1]], used),
-        )
-    learn, test = split_rows(xs.shape[0], xt.shape[0], rng)
-    sample = Sample(
-        learn=make_half((xs, xt), responses, known, learn),
-        test=make_half((xs, xt), responses, known, test),
-        task=task,
-        n_classes=len(used),
-        n_permutations=n_permutations,
-        rng=rng,
-    )
-    answers = {"marginal": check_marginal(sample), "prior": y_prior}
-    enough = min(int(known[0].sum()), int(known[1].sum())) >= 2 * FEWEST
-    answers |= _with_labels(sample, has_target, bool(known[0].any()))
-    classes = [labels.classes[c] for c in used]
-    if enough:
-        why = "With target labels, X within classes and Y at equal X answer this directly."
-        answers["label_fit"] = Finding.not_testable("label_fit", why)
-    else:
-        answers |= _through_source_model(sample, classes, task, has_target)
-    return answers
-
-
-def _with_labels(sample: Sample, has_target: bool, has_source: bool) -> dict[str, Finding]:
-    reason = ""
-    if not has_source:
-        reason = "The source has no labels."
-    elif not has_target:
-        reason = "Without target labels this cannot be seen."
-    fits = reason or fit_labelled(sample)
-    if isinstance(fits, str):
-        return {q: Finding.not_testable(q, fits) for q in ("class_conditional", "conditional")}
-    return {
-        "class_conditional": check_class_conditional(fits, sample),
-        "conditional": check_conditional(fits),
-    }
-
-
-def _through_source_model(
-    sample: Sample, classes: list[Any], task: str, has_target: bool
-) -> dict[str, Finding]:
-    """The label fit, and the prior if there are no target labels."""
-    if task == "regression":
-        reason = "For a numeric Y no mixture of classes can be fitted."
-    elif len(classes) < 2:
-        reason = "The source has fewer than two classes with labels."
-    else:
-        model = fit_class_model(sample, classes)
-        if not isinstance(model, str):
-            answers = {"label_fit": check_label_fit(sample, model)}
-            if not has_target:
-                answers["prior"] = check_prior_without_labels(
-                    model, classes, sample.n_permutations, sample.rng
-                )
-            return answers
-        reason = model
-    answers = {"label_fit": Finding.not_testable("label_fit", reason)}
-    if not has_target:
-        answers["prior"] = Finding.not_testable("prior", reason)
-    return answers
-
-
-def _numbers(domain: Domain) -> NDArray[np.float64]:
-    """Regression targets; the filler of unknown ones is never read."""
-    values = np.zeros(domain.n_rows)
-    if domain.n_labelled:
-        try:
-            values[domain.labelled] = np.asarray(domain.y)[domain.labelled].astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"task='regression' needs numbers as labels; {domain.name or 'y'} has "
-                f"{np.asarray(domain.y).dtype}"
-            ) from error
-    return values
-
-
-def _prior_of_numbers(s: Domain, t: Domain) -> Finding:
-    if s.n_labelled == 0 or t.n_labelled == 0:
-        return Finding.not_testable("prior", "Without labels on both sides Y cannot be compared.")
-    return check_numbers(_numbers(s)[s.labelled], _numbers(t)[t.labelled])

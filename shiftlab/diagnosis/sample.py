@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from shiftlab.diagnosis.columns import Column
+from shiftlab.stats.learners import BlendedClassifier, BlendedRegressor
 from shiftlab.stats.two_sample import halves
 
-__all__ = ["Half", "Sample", "encode", "make_half"]
+__all__ = ["Half", "Sample", "embed_sparse", "encode", "make_half", "split_rows"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -42,18 +46,55 @@ class Half:
 
 @dataclass(frozen=True)
 class Sample:
-    """Both halves: ``learn`` for models, ``test`` for tests. No row is in both."""
+    """Both halves: ``learn`` for models, ``test`` for tests. No row is in both.
+
+    ``learn_rows`` and ``test_rows`` are the positions of the rows, each a pair
+    (source, target). ``domain_classifier`` and ``model`` are estimators to use instead of the
+    default learners, or None.
+    """
 
     learn: Half
     test: Half
+    learn_rows: tuple[Rows, Rows]
+    test_rows: tuple[Rows, Rows]
     task: str
     n_classes: int
     n_permutations: int
     rng: np.random.Generator
+    domain_classifier: Any = None
+    model: Any = None
 
     def seed(self) -> int:
         """Draw a seed for a learner."""
         return int(self.rng.integers(2**31))
+
+    def swapped(self) -> Sample:
+        """Return the sample with the halves in each other's place."""
+        return replace(
+            self,
+            learn=self.test,
+            test=self.learn,
+            learn_rows=self.test_rows,
+            test_rows=self.learn_rows,
+        )
+
+    def new_domain_classifier(self) -> Any:
+        """Make an unfitted classifier that is to tell source from target."""
+        return self._fresh(self.domain_classifier) or BlendedClassifier(random_state=self.seed())
+
+    def new_model(self) -> Any:
+        """Make an unfitted model of Y."""
+        default = BlendedRegressor if self.task == "regression" else BlendedClassifier
+        return self._fresh(self.model) or default(random_state=self.seed())
+
+    def _fresh(self, estimator: Any) -> Any:
+        if estimator is None:
+            return None
+        copy = clone(estimator)
+        seeds = {n: self.seed() for n in copy.get_params() if n.endswith("random_state")}
+        # Not every estimator takes missing values.
+        filled = SimpleImputer(strategy="median", keep_empty_features=True)
+        return make_pipeline(filled, copy.set_params(**seeds))
 
 
 def make_half(
@@ -140,6 +181,8 @@ def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[int],
 def embed_sparse(source: Any, target: Any, seed: int) -> tuple[Floats, Floats]:
     """Singular components of both samples together."""
     stacked = sp.vstack([source, target]).astype(np.float64)
+    if stacked.count_nonzero() == 0:
+        return np.empty((source.shape[0], 0)), np.empty((target.shape[0], 0))
     n_components = max(1, min(COMPONENTS, min(stacked.shape) - 1))
     scores = TruncatedSVD(n_components, random_state=seed).fit_transform(stacked)
     return scores[: source.shape[0]], scores[source.shape[0] :]

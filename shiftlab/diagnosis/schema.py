@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
+from scipy.stats import fisher_exact, hypergeom, ks_2samp
 
 from shiftlab.diagnosis.columns import Column, Columns, column_names, column_values
 from shiftlab.diagnosis.findings import Finding
 from shiftlab.domain import Domain
 
-__all__ = ["Change", "compare_schema", "scale_change"]
+__all__ = ["Change", "UnitChange", "compare_schema", "scale_change"]
 
 Floats = NDArray[np.float64]
 
 FAR = 5.0  # a factor that no drift of a population gives, and a change of unit does
-FACTORS = {2.54: "inch to cm", 2.2046: "kg to lb", 1.6093: "mile to km", 3.2808: "m to ft"}
+FACTORS = {
+    2.54: "inch to cm",
+    2.20462: "kg to lb",
+    1.609344: "mile to km",
+    3.28084: "m to ft",
+    12.0: "ft to inch",
+    28.34952: "ounce to gram",
+    60.0: "hours to minutes or minutes to seconds",
+    453.59237: "lb to gram",
+    3600.0: "hours to seconds",
+    86400.0: "days to seconds",
+}
 AFFINE = {(1.8, 32.0): "Celsius to Fahrenheit", (1.0, 273.15): "Celsius to kelvin"}
 CHANCE = 0.001  # a category that only one side has counts as a fact below this probability
 SHOWN = 20
 DISTINCT = 10  # of the 19 quantiles
-LARGEST = 1e100  # squares of larger values overflow
+LARGEST, SMALLEST = 1e100, 1e-100  # squares beyond overflow or vanish
+RARELY, MOSTLY = 0.01, 0.5  # shares of missing values that make a column another one
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,9 @@ class Change:
     """One difference of the feature spaces.
 
     ``breaks`` says whether a model of the source would fail or be misled by it; a new order
-    of named columns is reported and does not.
+    of named columns is reported and does not. A change of unit holds ``factor`` and ``offset``
+    (target = factor x source + offset) and whether later questions compare the column
+    ``converted`` back.
     """
 
     kind: Literal[
@@ -45,12 +59,34 @@ class Change:
         "scale",
         "categories",
         "empty",
+        "missingness",
         "dimension",
         "image shape",
     ]
     columns: tuple[str, ...]
     text: str
     breaks: bool = True
+    factor: float | None = None
+    offset: float | None = None
+    converted: bool = False
+
+
+@dataclass(frozen=True)
+class UnitChange:
+    """An affine map between units: target = ``factor`` x source + ``offset``.
+
+    ``known`` says whether it is a common conversion or a power of ten, exactly; otherwise the
+    numbers are estimates.
+    """
+
+    factor: float
+    offset: float
+    known: bool
+    text: str
+
+    def undo(self, target: Floats) -> Floats:
+        """Return target values in the source's unit."""
+        return (target - self.offset) / self.factor
 
 
 def compare_schema(
@@ -69,7 +105,9 @@ def compare_schema(
     -------
     tuple of (Finding, dict of str to str)
         The finding, and the shared columns that later questions must leave out, with the
-        reason: their unit seems to have changed, or one side has no value.
+        reason: their unit seems to have changed in an unknown way, or one side has no value.
+        Where the conversion is a common one, ``columns.shared`` holds the target's values
+        converted back from here on, and ``columns.notes`` says so.
     """
     changes: list[Change] = []
     left_out: dict[str, str] = {}
@@ -78,18 +116,35 @@ def compare_schema(
     for name, (before, after) in columns.retyped.items():
         text = f"column '{name}' is {before} in the source and {after} in the target"
         changes.append(Change("type", (name,), text))
-    for column in columns.shared:
-        empty = np.isnan(column.source).all(), np.isnan(column.target).all()
-        if empty[0] != empty[1]:
-            side = "source" if empty[0] else "target"
-            text = f"column '{column.name}' has no value at all in the {side}"
-            changes.append(Change("empty", (column.name,), text))
+    # columns made from images or by the user's features have no units and no types of their own
+    for position, column in enumerate([] if columns.derived else columns.shared):
+        gaps = _missing_changes(column)
+        changes += gaps
+        if any(c.kind == "empty" for c in gaps):
+            side = "source" if np.isnan(column.source).all() else "target"
             left_out[column.name] = f"no value in the {side}"
         elif column.kind == "number" and column.family == "number":
-            text = scale_change(column.source, column.target)
-            if text:
+            unit = scale_change(column.source, column.target)
+            if unit is None:
+                continue
+            if unit.known:
+                columns.shared[position] = replace(column, target=unit.undo(column.target))
+                columns.notes.append(
+                    f"Column '{column.name}': {unit.text}; it is compared in the source's unit."
+                )
+            else:
                 left_out[column.name] = "its unit seems to have changed"
-                changes.append(Change("scale", (column.name,), f"column '{column.name}': {text}"))
+            text = f"column '{column.name}': {unit.text}"
+            changes.append(
+                Change(
+                    "scale",
+                    (column.name,),
+                    text,
+                    factor=unit.factor,
+                    offset=unit.offset,
+                    converted=unit.known,
+                )
+            )
         elif column.family == "text":
             changes += _category_changes(column)
     breaking = [c for c in changes if c.breaks]
@@ -101,7 +156,7 @@ def compare_schema(
         summary = "Same columns, types and units."
     details = {
         "changes": [dict(vars(c)) for c in changes],
-        "n_shared": len(columns.shared),
+        "n_shared": columns.n_shared,
         "not_compared": dict(columns.unusable),
         "exact": "read off the data, no test",
     }
@@ -195,8 +250,11 @@ def _renamed(columns: Columns, source: Domain, target: Domain) -> list[tuple[str
 
 def _same_values(source: Domain, a: str, target: Domain, b: str) -> bool:
     """Whether two numeric columns have nearly the same quantiles, relative to their spread."""
-    x, family_x = column_values(source, column_names(source).index(a))
-    y, family_y = column_values(target, column_names(target).index(b))
+    try:
+        x, family_x = column_values(source, column_names(source).index(a))
+        y, family_y = column_values(target, column_names(target).index(b))
+    except (TypeError, ValueError, OverflowError):
+        return False  # a column that cannot be read has no values to compare
     if family_x != family_y:
         return False
     if family_x == "text":
@@ -220,13 +278,39 @@ def _quantiles(values: Floats) -> Floats | None:
     return np.quantile(finite, np.linspace(0.05, 0.95, 19))
 
 
-def scale_change(source: Floats, target: Floats) -> str:
-    """Tell whether a column's unit seems to have changed.
+def _missing_changes(column: Column) -> list[Change]:
+    """A column without any value on one side, or hardly ever missing here and mostly there.
 
-    The target's quantiles are regressed on the source's. A near-perfect straight line is
-    taken for a change of unit if its slope is beyond a factor of 5, or if slope and
-    intercept are those of a common conversion (for a pure factor, only where location
-    and spread changed by the same factor, which a drift has no reason to do).
+    Smaller differences are for the test of the column.
+    """
+    gone = np.isnan(column.source), np.isnan(column.target)
+    shares = [float(g.mean()) for g in gone]
+    side = "source" if shares[0] > shares[1] else "target"
+    empty = max(shares) == 1.0
+    if min(shares) == 1.0 or not (empty or (min(shares) <= RARELY and max(shares) > MOSTLY)):
+        return []
+    table = [[int(g.sum()), int((~g).sum())] for g in gone]
+    # the values of one side are missing: how likely if the gaps were dealt at random?
+    certain = bool(fisher_exact(table).pvalue < CHANCE)
+    tail = "" if certain else ", with so few rows that it can be chance"
+    if empty:
+        text = f"column '{column.name}' has no value at all in the {side}{tail}"
+        return [Change("empty", (column.name,), text, breaks=certain)]
+    text = (
+        f"column '{column.name}' is missing in {shares[0]:.0%} of the source's rows and "
+        f"{shares[1]:.0%} of the target's{tail}"
+    )
+    return [Change("missingness", (column.name,), text, breaks=certain)]
+
+
+def scale_change(source: Floats, target: Floats) -> UnitChange | None:
+    r"""Tell whether a column's unit seems to have changed, and how to undo it.
+
+    The target's quantiles :math:`b_i` are regressed on the source's :math:`a_i`. A near-perfect
+    straight line :math:`b = f a + o` is taken for a change of unit if :math:`f` is beyond a
+    factor of 5, or if :math:`f` and :math:`o` are those of a common conversion (for a pure
+    factor, only where location and spread changed by the same factor, which a drift has no
+    reason to do). O(n log n).
 
     Parameters
     ----------
@@ -235,35 +319,45 @@ def scale_change(source: Floats, target: Floats) -> str:
 
     Returns
     -------
-    str
-        What happened, in words; empty when nothing points to a change of unit.
+    UnitChange or None
+        None when nothing points to a change of unit.
 
     Examples
     --------
     >>> import numpy as np
     >>> metres = np.random.default_rng(0).normal(1.7, 0.1, 500)
-    >>> scale_change(metres, metres[::-1] * 1000)
-    'the target looks like the source times 1000'
-    >>> scale_change(metres, metres + 0.05)
-    ''
+    >>> change = scale_change(metres, metres[::-1] * 1000)
+    >>> change.text, change.factor, change.known
+    ('the target looks like the source times 1000', 1000.0, True)
+    >>> scale_change(metres, metres + 0.05) is None
+    True
     """
+    found = _affine_map(source, target)
+    if found is None:
+        return None
+    finite = source[np.isfinite(source)], target[np.isfinite(target)]
+    # in few rows of a heavy-tailed column even this can be chance
+    return found if ks_2samp(*finite, method="asymp").pvalue < CHANCE else None
+
+
+def _affine_map(source: Floats, target: Floats) -> UnitChange | None:
     a, b = _quantiles(source), _quantiles(target)
-    if a is None or b is None or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return ""
+    if a is None or b is None or min(np.ptp(a), np.ptp(b)) < SMALLEST:
+        return None
     if max(np.abs(a).max(), np.abs(b).max()) > LARGEST:
-        return ""
+        return None
     if min(np.unique(a).size, np.unique(b).size) < DISTINCT:
-        return ""  # mostly one value, as in sparse data: a line through few points says nothing
-    slope, intercept = np.polyfit(a, b, 1)
+        return None  # mostly one value, as in sparse data: a line through few points says nothing
+    slope, intercept = (float(v) for v in np.polyfit(a, b, 1))
     misfit = float(np.abs(b - (slope * a + intercept)).max()) / float(np.ptp(b))
     if misfit > 0.1 or slope <= 0:
-        return ""
+        return None
     middle_a, middle_b = float(a[9]), float(b[9])
     iqr_b = float(b[14] - b[4])
     for (factor, offset), name in AFFINE.items():
         for f, o, words in (
             (factor, offset, name),
-            (1 / factor, -offset / factor, " to ".join(reversed(name.split(" to ")))),
+            (1 / factor, -offset / factor, _reversed(name)),
         ):
             moved = abs(f * middle_a + o - middle_a) > iqr_b
             if (
@@ -271,37 +365,46 @@ def scale_change(source: Floats, target: Floats) -> str:
                 and abs(slope / f - 1) < 0.1
                 and abs(f * middle_a + o - middle_b) < 0.2 * iqr_b
             ):
-                return f"the target looks like the source in another unit ({words.lower()})"
+                text = f"the target looks like the source in another unit ({words})"
+                return UnitChange(f, o, True, text)
+    far = not 1 / FAR < slope < FAR
+    line = f"the target looks like {slope:.3g} times the source, plus {intercept:.3g}"
+    affine = UnitChange(slope, intercept, False, line) if far else None
     # far from zero, location and spread both scale with a unit; around zero only spread shows
     centred = abs(middle_a) <= float(a[14] - a[4])
     if not centred and abs((middle_b / middle_a) / slope - 1) > 0.1:
-        return "" if 1 / FAR < slope < FAR else _affine(slope, intercept)
-    if not 1 / FAR < slope < FAR:
-        factor = slope if centred else middle_b / middle_a
-        shift = abs(middle_b - factor * middle_a) > iqr_b
-        return (
-            _affine(slope, intercept)
-            if shift
-            else f"the target looks like the source {_times(factor)}"
-        )
-    if not centred:
-        for factor, name in FACTORS.items():
-            for f in (factor, 1 / factor):
-                if abs(middle_b / middle_a / f - 1) < 0.02:
-                    words = name if f > 1 else " to ".join(reversed(name.split(" to ")))
-                    return f"the target looks like the source {_times(f)} ({words})"
-    return ""
+        return affine
+    if not far and centred:
+        return None
+    factor = slope if centred else middle_b / middle_a
+    if far and abs(middle_b - factor * middle_a) > iqr_b:
+        return affine
+    known, words = _known_factor(factor)
+    if known is not None:
+        text = f"the target looks like the source {_times(known)}{words}"
+        return UnitChange(known, 0.0, True, text)
+    text = f"the target looks like the source {_times(factor)}"
+    return UnitChange(factor, 0.0, False, text) if far else None
+
+
+def _known_factor(factor: float) -> tuple[float | None, str]:
+    """The exact factor of a common conversion near an estimate, and its name."""
+    power = 10.0 ** round(float(np.log10(factor)))
+    if power != 1.0 and abs(factor / power - 1) < 0.1:
+        return power, ""
+    for exact, name in FACTORS.items():
+        for f, words in ((exact, name), (1 / exact, _reversed(name))):
+            if abs(factor / f - 1) < 0.02:
+                return f, f" ({words})"
+    return None, ""
+
+
+def _reversed(name: str) -> str:
+    return " or ".join(" to ".join(reversed(n.split(" to "))) for n in name.split(" or "))
 
 
 def _times(factor: float) -> str:
-    power = 10.0 ** round(float(np.log10(factor)))
-    if abs(factor / power - 1) < 0.1 and power != 1.0:
-        factor = power
     return f"times {factor:.0f}" if factor >= 100 else f"times {factor:.3g}"
-
-
-def _affine(slope: float, intercept: float) -> str:
-    return f"the target looks like {slope:.3g} times the source, plus {intercept:.3g}"
 
 
 def _category_changes(column: Column) -> list[Change]:

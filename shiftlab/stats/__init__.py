@@ -2,6 +2,7 @@
 
 from shiftlab.stats.label_fit import LabelFitResult, label_fit_test
 from shiftlab.stats.learners import BlendedClassifier, BlendedRegressor
+from shiftlab.stats.mmd import KernelResult, kernel_two_sample_test
 from shiftlab.stats.multiple import benjamini_hochberg, holm
 from shiftlab.stats.permutation import (
     permutation_p_value,
@@ -16,7 +17,11 @@ from shiftlab.stats.priors import (
     reweighted_probabilities,
     total_variation,
 )
-from shiftlab.stats.residual import ResidualResult, residual_product_test
+from shiftlab.stats.residual import (
+    ResidualResult,
+    residual_covariance_test,
+    residual_product_test,
+)
 from shiftlab.stats.two_sample import (
     TwoSampleResult,
     auc_interval,
@@ -35,6 +40,7 @@ __all__ = [
     "BlendedClassifier",
     "BlendedRegressor",
     "EMPrior",
+    "KernelResult",
     "LabelFitResult",
     "ResidualResult",
     "TwoSampleResult",
@@ -49,12 +55,14 @@ __all__ = [
     "effective_sample_size",
     "em_prior",
     "holm",
+    "kernel_two_sample_test",
     "label_counts",
     "label_fit_test",
     "label_permutation_test",
     "missingness_test",
     "permutation_p_value",
     "rank_permutation_test",
+    "residual_covariance_test",
     "residual_product_test",
     "reweighted_probabilities",
     "total_variation",

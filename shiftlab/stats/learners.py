@@ -18,7 +18,11 @@ __all__ = ["BlendedClassifier", "BlendedRegressor"]
 Floats = NDArray[np.float64]
 
 QUADRATIC_UP_TO = 15  # columns; above it the squares and products outnumber the rows
+ROUNDS = 30
+RATE = 0.15
 TREES_AT_MOST = 300  # over all classes, so that many classes do not cost many seconds
+BINS = 64
+BINS_WITH_WEIGHTS = 32  # scikit-learn's weighted quantiles cost more than the trees
 
 
 def _clip(X: Floats) -> Floats:
@@ -96,7 +100,9 @@ class BlendedClassifier(BaseEstimator):  # type: ignore[misc]
         if k == 1:
             return self
         trees = HistGradientBoostingClassifier(
-            max_iter=max(5, min(50, TREES_AT_MOST // (k if k > 2 else 1))),
+            max_iter=max(5, min(ROUNDS, TREES_AT_MOST // (k if k > 2 else 1))),
+            learning_rate=RATE,
+            max_bins=BINS if sample_weight is None else BINS_WITH_WEIGHTS,
             max_leaf_nodes=8,
             l2_regularization=1.0,
             early_stopping=False,
@@ -167,7 +173,9 @@ class BlendedRegressor(BaseEstimator):  # type: ignore[misc]
         """
         matrix, values = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
         trees = HistGradientBoostingRegressor(
-            max_iter=50,
+            max_iter=ROUNDS,
+            learning_rate=RATE,
+            max_bins=BINS,
             max_leaf_nodes=8,
             l2_regularization=1.0,
             early_stopping=False,

@@ -32,7 +32,7 @@ def _attribute(x, y, given_y, given_x, fit=None):
         ((True, True, True, True), "general"),
         ((True, True, False, False), "covariate_or_label"),
         ((False, False, True, False), "undetermined"),
-        ((False, False, False, True), "undetermined"),
+        ((False, False, False, True), "concept"),
         ((True, True, True, None), "not_label"),
         ((True, True, False, None), "label_compatible"),
         ((False, False, None, None), "none"),

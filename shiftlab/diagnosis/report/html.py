@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shiftlab.diagnosis.findings import QUESTIONS
-from shiftlab.diagnosis.report.plots import SOURCE, TARGET, effect_bars, feature_overlay, prior_bars
+from shiftlab.diagnosis.report import plots, words
 
 if TYPE_CHECKING:
     from shiftlab.diagnosis.result import Diagnosis
@@ -17,6 +17,9 @@ __all__ = ["fragment", "page"]
 
 OVERLAYS = 6
 ROWS = 50
+REGIONS = 8
+UNLIKE = 10
+LABELS = 30
 STATUS = {
     "differs": "differs",
     "no_evidence": "no difference found",
@@ -25,46 +28,73 @@ STATUS = {
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("shiftlab.diagnosis.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "answer": words.answer,
+        "cut": words.shortened,
+        "judged": words.judged,
+        "measures": words.measures,
+        "moved": words.moved,
+        "number": words.number,
+        "p_value": words.p_value,
+        "ratio": words.ratio,
+        "scalars": words.scalars,
+        "share": words.share,
+    }
+    return environment
 
 
-def fragment(diagnosis: Diagnosis) -> str:
+def fragment(diagnosis: Diagnosis, level: int = 2) -> str:
     """Render the inner part: styles that reach only into it, and one section.
 
     Parameters
     ----------
     diagnosis : Diagnosis
         What to show.
+    level : int, default=2
+        Level of the verdict's heading.
 
     Returns
     -------
     str
     """
-    names = diagnosis.source_name, diagnosis.target_name
-    moved = [f for f in diagnosis.features if f.status == "differs"][:OVERLAYS]
-    overlays = [feature_overlay(f) for f in moved]
+    features, more = diagnosis.features, diagnosis.explanation
+    moved = [f for f in features if f.status == "differs"]
+    drawn = {
+        "priors": plots.prior_bars(diagnosis.findings["prior"]),
+        "effects": plots.effect_bars(features),
+        "scatter": plots.importance_scatter(features),
+        "map": plots.domain_map(more.map),
+        "power": plots.power_curve(more.plan),
+        "cost": plots.cost_bars(more.performance) if more.performance else "",
+    }
     # the plots are made here from numbers and escaped names; all else is escaped by Jinja
     return (
         _environment()
         .get_template("diagnosis.html.j2")
         .render(
             d=diagnosis,
+            level=level,
             questions=QUESTIONS,
             status=STATUS,
-            colours=(SOURCE, TARGET),
+            colours=(plots.SOURCE, plots.TARGET),
             recommendations=diagnosis.recommend(),
-            features=diagnosis.features[:ROWS],
-            n_features=len(diagnosis.features),
-            n_differ=sum(f.status == "differs" for f in diagnosis.features),
-            priors=Markup(prior_bars(diagnosis.findings["prior"], names)),
-            effects=Markup(effect_bars(diagnosis.features)),
-            overlays=[Markup(svg) for svg in overlays if svg],
+            features=features[:ROWS],
+            n_features=len(features),
+            moved=moved,
+            regions=more.regions[:REGIONS],
+            unlike=more.unlike[:UNLIKE],
+            label_rows=more.plan.rows[:LABELS] if more.plan else (),
+            measured=words.measured,
+            span=words.span,
+            plots={name: Markup(svg) for name, svg in drawn.items()},
+            overlays=[Markup(svg) for f in moved[:OVERLAYS] if (svg := plots.feature_overlay(f))],
         )
     )
 
@@ -82,4 +112,4 @@ def page(diagnosis: Diagnosis) -> str:
     str
     """
     template = _environment().get_template("page.html.j2")
-    return template.render(d=diagnosis, inner=Markup(fragment(diagnosis)))
+    return template.render(d=diagnosis, inner=Markup(fragment(diagnosis, level=1)))

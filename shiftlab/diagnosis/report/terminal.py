@@ -5,20 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.findings import QUESTIONS, FeatureShift, Finding
+from shiftlab.diagnosis.report.words import (
+    answer,
+    judged,
+    moved,
+    number,
+    p_value,
+    ratio,
+    share,
+    shortened,
+    span,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from shiftlab.diagnosis.result import Diagnosis
 
 __all__ = ["render"]
 
-COLOURS = {"differs": "bold red", "no_evidence": "green", "not_testable": "yellow"}
+COLOURS = {
+    "differs": "bold red",
+    "no_evidence": "green",
+    "not_testable": "yellow",
+    "settled": "dim",
+}
 FEATURES = 10
+REGIONS = 3
+LABELS = 8
 
 
 def render(diagnosis: Diagnosis) -> RenderableType:
@@ -33,68 +52,87 @@ def render(diagnosis: Diagnosis) -> RenderableType:
     -------
     RenderableType
     """
-    title = (
-        f"{escape(diagnosis.source_name)} ({diagnosis.n_source:,} rows) -> "
-        f"{escape(diagnosis.target_name)} ({diagnosis.n_target:,} rows)"
+    title = Text(
+        f"{shortened(diagnosis.source_name)} ({diagnosis.n_source:,} rows) -> "
+        f"{shortened(diagnosis.target_name)} ({diagnosis.n_target:,} rows)"
     )
     verdict = Panel(Text(diagnosis.verdict, style="bold"), title=title, title_align="left")
-    parts: list[RenderableType] = [verdict, _evidence(diagnosis)]
+    parts: list[RenderableType] = [verdict]
+    if diagnosis.explanation.performance:
+        summary = diagnosis.explanation.performance.summary
+        parts += [_heading("What it costs"), Text(tidy(summary))]
+    parts += [_heading("Evidence"), _evidence(diagnosis)]
     shown = [f for f in diagnosis.features if f.status == "differs"][:FEATURES]
     if shown:
-        parts.append(_features(shown, len(diagnosis.features)))
-    parts.append(Text("\nWhat to do", style="bold"))
+        parts.append(_heading(f"Columns that differ (of {len(diagnosis.features)})"))
+        parts.append(_features(shown))
+    parts += _explained(diagnosis.explanation)
+    parts.append(_heading("What to do"))
     for i, r in enumerate(diagnosis.recommend(), 1):
         parts.append(Text.assemble(f"{i}. ", (r.method, "bold"), f": {r.reason}"))
         parts.append(Text(f"   {r.code}", style="dim"))
     if diagnosis.limits or diagnosis.notes:
-        parts.append(Text("\nWhat this cannot say, and what was left out", style="bold"))
-        parts += [Text(f"- {line}") for line in (*diagnosis.limits, *diagnosis.notes)]
+        parts.append(_heading("What this cannot say, and what was left out"))
+        lines = (*diagnosis.limits, *diagnosis.notes)
+        parts += [Text(f"- {shortened(line, 600)}") for line in lines]
     return Group(*parts)
 
 
+def _heading(words: str) -> Text:
+    return Text(f"\n{words}", style="bold")
+
+
 def _evidence(diagnosis: Diagnosis) -> Table:
-    table = Table(title="Evidence", title_justify="left", expand=True)
+    table = Table(expand=True, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("question", ratio=3)
-    table.add_column("answer", no_wrap=True)
+    table.add_column("answer", min_width=10, max_width=13)
     table.add_column("what was seen", ratio=6)
     for question, finding in diagnosis.findings.items():
         table.add_row(
-            QUESTIONS[question],
-            Text(finding.answer, style=COLOURS[finding.status]),
+            Text(QUESTIONS.get(question, question)),
+            Text(answer(finding), style=COLOURS[judged(finding)]),
             Text(_seen(finding)),
+            end_section=True,
         )
     return table
 
 
 def _seen(finding: Finding) -> str:
+    summary = shortened(finding.summary, 600)
     if finding.interval is None or finding.effect is None:
-        return finding.summary
-    low, high = finding.interval
-    return f"{finding.summary} [{finding.effect:.3g}; 95% interval {low:.3g} to {high:.3g}]"
+        return summary
+    return f"{summary} [{number(finding.effect)}; 95% interval {span(finding.interval)}]"
 
 
-def _features(shown: list[FeatureShift], n: int) -> Table:
-    table = Table(title=f"Columns that differ (of {n})", title_justify="left")
-    for heading in ("column", "effect", "p adjusted", "note"):
-        table.add_column(
-            heading, justify="right" if heading in ("effect", "p adjusted") else "left"
-        )
+def _features(shown: list[FeatureShift]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("column", "distance", "corrected p", "note"):
+        right = heading in ("distance", "corrected p")
+        table.add_column(heading, justify="right" if right else "left")
     for record in shown:
         table.add_row(
-            Text(record.feature),
+            Text(shortened(record.feature)),
             f"{record.effect:.2f}" if record.effect is not None else "",
-            f"{record.p_adjusted:.2g}" if record.p_adjusted is not None else "",
-            Text(record.note or _moved(record)),
+            p_value(record.p_adjusted) if record.p_adjusted is not None else "",
+            Text(moved(record)),
         )
     return table
 
 
-def _moved(record: FeatureShift) -> str:
-    before, after = (record.details.get(f"{s}_median") for s in ("source", "target"))
-    if before is not None and after is not None:
-        return f"median {before:.3g} -> {after:.3g}"
-    shares = record.details.get("shares")
-    if shares:
-        level, a, b = shares["levels"][0], shares["source"][0], shares["target"][0]
-        return f"'{level}' {a:.0%} -> {b:.0%}"
-    return ""
+def _explained(explanation: Explanation) -> list[RenderableType]:
+    """Regions that differ, and which labels would settle what is open."""
+    parts: list[RenderableType] = []
+    regions = [r for r in explanation.regions if r.status == "differs"][:REGIONS]
+    if regions:
+        parts.append(_heading("Regions with more or fewer rows of the target"))
+    for region in regions:
+        shares = f"{share(region.source_share)} -> {share(region.target_share)} of the rows"
+        parts.append(Text(f"- {shortened(region.rule, 120)}: {shares} ({ratio(region)})"))
+    if explanation.plan:
+        parts += [_heading("What labels would settle"), Text(tidy(explanation.plan.summary))]
+        rows = explanation.plan.rows[:LABELS]
+        if rows:
+            more = ", ..." if len(explanation.plan.rows) > len(rows) else ""
+            listed = ", ".join(map(str, rows)) + more
+            parts.append(Text(f"Label these rows first (counted from 0): {listed}"))
+    return parts
