@@ -63,12 +63,10 @@ def _with_verdict(finding: Finding) -> Finding:
     if finding.p_adjusted is None:
         return finding
     small = ""
-    if finding.interval is not None and finding.minimum_effect is not None:
-        below = finding.interval[1] < finding.minimum_effect
-        if below and finding.differs:
-            small = " It is real but smaller than what usually matters."
-        elif below:
-            small = " Anything larger than what usually matters can be ruled out."
+    if finding.negligible:
+        small = " It is real but, as far as was seen, smaller than what usually matters."
+    elif finding.ruled_out:
+        small = " Anything larger than what usually matters can be ruled out."
     words = {
         "marginal": ("X differs", "No difference of X was found"),
         "prior": ("Y differs", "No difference of Y was found"),

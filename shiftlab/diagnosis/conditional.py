@@ -215,8 +215,8 @@ def check_conditional(both: Both, rng: np.random.Generator) -> Finding:
     return Finding(
         question,
         "no_evidence",
-        f"At equal X, Y moved by about {effect:.2f} ({unit}) along the learnt direction, where "
-        f"both have data ({share:.0%} of the target).",
+        f"Along the direction of change that was learnt, Y moved at equal X by {effect:.2f} "
+        f"({unit}), where both have data ({share:.0%} of the target).",
         statistic=statistic,
         p_value=stronger(p_learnt, p_plain),
         effect=effect,

@@ -47,6 +47,10 @@ QUESTIONS: dict[str, str] = {
 }
 
 
+WHOLE = ("prior",)  # questions whose effect is the whole difference
+MEASURED = (*WHOLE, "marginal", "class_conditional")  # or nearly, with a decent classifier
+
+
 def plain(value: Any) -> Any:
     """Turn NumPy scalars, arrays, tuples and NaN into what JSON can hold.
 
@@ -151,6 +155,27 @@ class Finding:
             exact = self.question in ("feature_space", "label_space")
             return "same" if exact else "no difference found"
         return self.status.replace("_", " ")
+
+    @property
+    def negligible(self) -> bool:
+        """Whether it differs by less than what usually matters, up to the interval's end.
+
+        Never said of Y at equal X: its effect is what one learnt direction shows of it.
+        """
+        return self.differs and self.question in MEASURED and self._below()
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether no difference was found and the interval ends below what usually matters.
+
+        Only where the effect is the whole difference, not what a learnt score shows of it.
+        """
+        return self.status == "no_evidence" and self.question in WHOLE and self._below()
+
+    def _below(self) -> bool:
+        if self.interval is None or self.minimum_effect is None:
+            return False
+        return self.interval[1] < self.minimum_effect
 
     @property
     def testable(self) -> bool:

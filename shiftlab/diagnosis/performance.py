@@ -141,9 +141,7 @@ def assess_performance(
         target_interval=target_interval if len(loss_t) else None,
         estimates=estimates,
         decomposition=None if isinstance(decomposition, str) else decomposition,
-        summary=_summary(
-            metric, (source, source_interval), (target, target_interval), estimates, decomposition
-        ),
+        summary=_summary(metric, source, target, estimates, decomposition),
     )
 
 
@@ -233,8 +231,8 @@ def _warnings(findings: dict[str, Finding], ratio: Floats, pi_t: Floats) -> dict
     return {name: " ".join(parts) for name, parts in lists.items()}
 
 
-def _range(interval: Interval, metric: Metric) -> str:
-    return f"95% interval {_shown(interval[0], metric)} to {_shown(interval[1], metric)}"
+def _article(metric: Metric) -> str:
+    return "an accuracy" if metric == "accuracy" else "a squared error"
 
 
 def _shown(value: float, metric: Metric) -> str:
@@ -243,18 +241,18 @@ def _shown(value: float, metric: Metric) -> str:
 
 def _summary(
     metric: Metric,
-    source: tuple[float, Interval],
-    target: tuple[float, Interval],
+    source: float,
+    target: float,
     estimates: tuple[AccuracyEstimate, ...],
     decomposition: LossDecomposition | str,
 ) -> str:
     unit = "" if metric == "accuracy" else " (in units of the source's variance of Y)"
     first = (
-        f"On held-out source rows the {metric} of a model of the source is "
-        f"{_shown(source[0], metric)}{unit} ({_range(source[1], metric)})"
+        f"A model of the source has {_article(metric)} of {_shown(source, metric)}{unit} on "
+        "held-out source rows"
     )
     sentences = []
-    if np.isnan(target[0]):
+    if np.isnan(target):
         sentences.append(first + ".")
         if estimates:
             values = [e.estimate for e in estimates]
@@ -268,35 +266,34 @@ def _summary(
                 f"them needs {FEWEST} rows a side."
             )
         return " ".join(sentences)
-    shown = _shown(target[0], metric)
-    sentences.append(f"{first}, on labelled target rows {shown} ({_range(target[1], metric)}).")
+    sentences.append(f"{first}, and {_shown(target, metric)} on labelled target rows.")
     if isinstance(decomposition, str):
         sentences.append(f"The change cannot be split into its causes: {decomposition}.")
         return " ".join(sentences)
     # A rising loss is a falling accuracy, but a rising error; parts are told in its direction.
     worse = decomposition.total >= 0
     verb = "falls" if worse == (metric == "accuracy") else "rises"
-    (total, by_x, by_y) = (
-        _change(value, interval, metric, worse)
-        for value, interval in (
-            (decomposition.total, decomposition.total_interval),
-            (decomposition.x_part, decomposition.x_interval),
-            (decomposition.y_given_x_part, decomposition.y_given_x_interval),
-        )
+    sign = 1 if worse else -1
+    total, by_x = (
+        _points(sign * value, metric) for value in (decomposition.total, decomposition.x_part)
     )
-    sentences.append(f"It {verb} by {total}: {by_x} through X and {by_y} through Y at equal X.")
+    by_y = _change(decomposition, metric, sign)
+    sentences.append(f"It {verb} by {total}: {by_x} through X and {by_y}.")
     if decomposition.total_interval[0] <= 0 <= decomposition.total_interval[1]:
         sentences.append("So small a change may be chance.")
     return " ".join(sentences)
 
 
-def _change(value: float, interval: Interval, metric: Metric, worse: bool) -> str:
-    """A change with its interval, positive in the direction in which the whole went."""
-    low, high = interval
-    if not worse:
-        value, low, high = -value, -high, -low
+def _points(value: float, metric: Metric) -> str:
+    # + 0.0 turns -0.0 into 0.0
+    return f"{round(100 * value, 1) + 0.0:.1f} points" if metric == "accuracy" else f"{value:.3g}"
+
+
+def _change(parts: LossDecomposition, metric: Metric, sign: int) -> str:
+    """Part of Y at equal X with its interval, positive in the direction of the whole."""
+    low, high = sorted(sign * value for value in parts.y_given_x_interval)
     if metric == "accuracy":
-        # + 0.0 turns -0.0 into 0.0
-        value, low, high = (round(100 * v, 1) + 0.0 for v in (value, low, high))
-        return f"{value:.1f} points (95% interval {low:.1f} to {high:.1f})"
-    return f"{value:.3g} (95% interval {low:.3g} to {high:.3g})"
+        ends = f"{100 * low + 0.0:.1f} to {100 * high + 0.0:.1f}"
+    else:
+        ends = f"{low:.3g} to {high:.3g}"
+    return f"{_points(sign * parts.y_given_x_part, metric)} through Y at equal X (95% {ends})"

@@ -23,7 +23,7 @@ __all__ = ["FewLabels", "LabelSetting", "choose_rows", "plan_labels", "power_of_
 Floats = NDArray[np.float64]
 
 POWER = 0.8
-EFFECT = {"classification": 0.1, "regression": 0.2}
+EFFECT = {"classification": 0.2, "regression": 0.3}
 UNIT = {"classification": "class probability", "regression": "standard deviations of Y"}
 CURVE = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 STRATA = 20
@@ -193,8 +193,8 @@ def plan_labels(
     seed : int
         Of the choice of rows.
     effect : float or None, default=None
-        Change to find; None stands for 0.1 in class probability (length of the vector of
-        changes), in regression 0.2 standard deviations of Y.
+        Change to find; None stands for 0.2 in class probability (length of the vector of
+        changes), in regression 0.3 standard deviations of Y.
 
     Returns
     -------

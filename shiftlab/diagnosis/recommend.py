@@ -92,7 +92,7 @@ def read_situation(
         n_target_labels=target.n_labelled,
         new_classes=bool(label_space.details.get("new")),
         overlap=bool(overlap),
-        negligible=bool(differ) and all(_negligible(f) for f in differ),
+        negligible=bool(differ) and all(f.negligible for f in differ),
         effective_share=float(x.details.get("effective_sample_share", 1.0)),
         sizes=sizes,
     )
@@ -104,13 +104,6 @@ def _inputs(domain: Domain) -> str:
     if domain.is_frame:
         return "frame"
     return "sparse" if domain.is_sparse else "dense"
-
-
-def _negligible(finding: Finding) -> bool:
-    """Whether even the upper end of the interval is below what usually matters."""
-    if finding.interval is None or finding.minimum_effect is None:
-        return False
-    return finding.interval[1] < finding.minimum_effect
 
 
 ANSWERS: dict[Kind, tuple[str, ...]] = {

@@ -184,6 +184,13 @@ def _diagnose(
     words = columns.word_records()
     records = check_features(columns.shared, columns.unusable, alpha, rng, words)
     said = limits(kind, findings, t.n_labelled, s.n_labelled > 0)
+    alone = [r.feature for r in records if r.status == "differs"]
+    if alone and findings["marginal"].testable and not findings["marginal"].differs:
+        shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+        said.append(
+            f"By themselves {len(alone)} columns differ ({shown}), though X as a whole was not "
+            "found to. Columns have an error budget of their own; take them for hints."
+        )
     explanation = Explanation()
     if explain:
         explained = explain_findings(

@@ -7,8 +7,10 @@ from scipy.stats import norm
 
 from shiftlab import diagnose
 from shiftlab.diagnosis.conditional import FEWEST
-from shiftlab.diagnosis.plan import LabelSetting, choose_rows, plan_labels, power_of_labels
+from shiftlab.diagnosis.plan import EFFECT, LabelSetting, choose_rows, plan_labels, power_of_labels
 from shiftlab.stats.power import class_variance
+
+SIZE = EFFECT["classification"]
 
 
 def setting(**given):
@@ -33,13 +35,13 @@ def plan(s, n_known=0, **given):
 def test_number_is_the_smallest_that_reaches_the_power_and_rows_are_as_many():
     s = setting()
     found = plan(s)
-    assert s.power(found.n_labels, 0.1) >= 0.8 > s.power(found.n_labels - 1, 0.1)
+    assert s.power(found.n_labels, SIZE) >= 0.8 > s.power(found.n_labels - 1, SIZE)
     assert len(found.rows) == len(set(found.rows)) == found.n_labels
     assert min(found.rows) >= 7  # positions in the target as it was given
     assert f"{found.n_labels:,} labelled rows" in found.summary
     powers = [p for _, p in found.curve]
     assert powers == sorted(powers)
-    assert dict(found.curve)[1000] == round(s.power(1000, 0.1), 3)
+    assert dict(found.curve)[1000] == round(s.power(1000, SIZE), 3)
 
 
 def test_labels_there_are_count_and_are_not_chosen_again():
@@ -72,12 +74,12 @@ def test_large_changes_need_the_floor_and_small_ones_more_than_there_is():
 def test_a_change_that_is_the_same_for_all_x_takes_fewer_labels():
     s = setting(variance=0.5)  # of a sure spread: two classes, each with probability a half
     found = plan(s)
-    even = next(n for n in range(40, 3000) if s.power_if_even(n, 0.1) >= 0.8)
+    even = next(n for n in range(40, 3000) if s.power_if_even(n, SIZE) >= 0.8)
     assert f"If it is the same for all X, {even:,} are enough." in found.summary
     assert found.n_labels is None or even < found.n_labels
     # two means, of n and 3000 values, two-sided at an eighth of the level
     spread = np.sqrt(0.5 * (1 / even + 1 / 3000))
-    assert norm.sf(norm.isf(0.05 / 16) - 0.1 / spread) == pytest.approx(0.8, abs=0.002)
+    assert norm.sf(norm.isf(0.05 / 16) - SIZE / spread) == pytest.approx(0.8, abs=0.005)
 
 
 def test_what_no_label_can_settle_is_said():
@@ -106,11 +108,11 @@ def test_less_overlap_fewer_source_labels_and_more_noise_need_more_labels():
 def test_few_labels_state_their_power():
     s = setting()
     fifty = power_of_labels(s, 50)
-    assert fifty.power == s.power(50, 0.1) < 0.2
+    assert fifty.power == s.power(50, SIZE) < 0.2
     assert s.power(50, fifty.detectable) == pytest.approx(0.8)
     assert f"{fifty.detectable:.2f} or more" in fifty.summary
     regression = power_of_labels(setting(task="regression", variance=0.5), 400)
-    assert "0.2 (standard deviations of Y)" in regression.summary
+    assert "0.3 (standard deviations of Y)" in regression.summary
     too_few = power_of_labels(s, 2 * FEWEST - 1)
     assert (too_few.power, too_few.detectable) == (0.0, None)
 
