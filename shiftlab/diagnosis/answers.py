@@ -65,6 +65,7 @@ def answer(
     labels: Labels,
     kept: tuple[Rows, Rows],
     settings: Settings,
+    p_columns: float,
     rng: np.random.Generator,
     notes: list[str],
 ) -> Answers:
@@ -82,6 +83,8 @@ def answer(
         Rows that are compared.
     settings : Settings
         What the user chose.
+    p_columns : float
+        P-value of the hypothesis that no single column moved.
     rng : numpy.random.Generator
         Source of randomness.
     notes : list of str
@@ -144,7 +147,7 @@ def answer(
     )
     domain = fit_domain(sample)
     classes = [labels.classes[c] for c in used]
-    findings = {"marginal": check_marginal(sample, domain), "prior": prior}
+    findings = {"marginal": check_marginal(sample, domain, p_columns), "prior": prior}
     findings |= _with_labels(sample, domain, has_target, bool(known[0].any()))
     enough = min(int(known[0].sum()), int(known[1].sum())) >= 2 * FEWEST
     model = _source_model(sample, classes, task, out_of_fold=not enough)

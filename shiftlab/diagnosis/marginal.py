@@ -44,7 +44,7 @@ def stacked(half: Half) -> tuple[Floats, NDArray[np.bool_]]:
 
 def stronger(*p_values: float) -> float:
     """Bonferroni's p-value for the hypothesis that several tests share."""
-    return float(holm(np.array(p_values)).min())
+    return float(holm(np.array(p_values)).min()) if p_values else 1.0
 
 
 def fit_domain(sample: Sample) -> DomainModel:
@@ -69,11 +69,12 @@ def fit_domain(sample: Sample) -> DomainModel:
     return DomainModel(models[0], learn=predicted[1], test=predicted[0])
 
 
-def check_marginal(sample: Sample, domain: DomainModel) -> Finding:
-    """Classifier two-sample test on one split, and a kernel test on all rows; both exact.
+def check_marginal(sample: Sample, domain: DomainModel, p_columns: float) -> Finding:
+    """Classifier two-sample test on one split, a kernel test on all rows, and the columns.
 
     The classifier sees what takes learning, the kernels see small smooth changes with every
-    row; twice the smaller p-value is the answer's.
+    row, and the tests of single columns a change of one among many. Three times the smallest
+    p-value is the answer's.
 
     Parameters
     ----------
@@ -81,6 +82,8 @@ def check_marginal(sample: Sample, domain: DomainModel) -> Finding:
         Both halves.
     domain : DomainModel
         Held-out probabilities.
+    p_columns : float
+        P-value of the hypothesis that no single column moved.
 
     Returns
     -------
@@ -103,9 +106,11 @@ def check_marginal(sample: Sample, domain: DomainModel) -> Finding:
     ratio = scores[~is_target] / np.maximum(1e-3, 1 - scores[~is_target])
     details = {
         "effect_name": "AUC of a classifier that tells source from target (0.5 = cannot)",
-        "test": "classifier two-sample test on one split, and a kernel test (MMD) on all rows",
+        "test": "classifier two-sample test on one split, kernel test (MMD) on all rows, and "
+        "tests of single columns",
         "p_classifier": p_classifier,
         "p_kernel": kernel.p_value,
+        "p_columns": p_columns,
         "mmd_squared": kernel.mmd,
         "n_permutations": sample.n_permutations,
         "n_test_source": n_source,
@@ -118,7 +123,7 @@ def check_marginal(sample: Sample, domain: DomainModel) -> Finding:
         "no_evidence",
         f"A classifier tells source from target with AUC {auc:.2f} on rows it had not seen.",
         statistic=auc,
-        p_value=stronger(p_classifier, kernel.p_value),
+        p_value=stronger(p_classifier, kernel.p_value, p_columns),
         effect=auc,
         interval=auc_interval(auc, n_source, n_target),
         minimum_effect=MINIMUM_AUC,

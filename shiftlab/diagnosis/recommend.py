@@ -6,6 +6,9 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from shiftlab.diagnosis.columns import Columns
 from shiftlab.diagnosis.conditional import SUPPORT_SHARE
 from shiftlab.diagnosis.findings import Finding, Kind
 from shiftlab.domain import Domain
@@ -51,10 +54,19 @@ class Situation:
     negligible: bool = False  # all that was found is smaller than what usually matters
     effective_share: float = 1.0  # of the source's rows, that weights would leave
     sizes: dict[str, str] = field(default_factory=dict)  # difference -> how large, in words
+    text_columns: tuple[str, ...] | None = None  # of a frame that holds else only numbers
+    gaps: bool = False  # missing values, which not every method takes
+    lost_columns: bool = False  # columns of the source that the target lacks
+    units: dict[str, float] = field(default_factory=dict)  # column -> factor back to the source
 
 
 def read_situation(
-    kind: Kind, findings: dict[str, Finding], source: Domain, target: Domain, task: str
+    kind: Kind,
+    findings: dict[str, Finding],
+    source: Domain,
+    target: Domain,
+    task: str,
+    columns: Columns,
 ) -> Situation:
     """Collect what the choice depends on.
 
@@ -68,6 +80,8 @@ def read_situation(
         The two samples.
     task : {"classification", "regression"}
         What the labels are.
+    columns : Columns
+        What both share.
 
     Returns
     -------
@@ -95,7 +109,27 @@ def read_situation(
         negligible=bool(differ) and all(f.negligible for f in differ),
         effective_share=float(x.details.get("effective_sample_share", 1.0)),
         sizes=sizes,
+        text_columns=_text_columns(source, columns),
+        gaps=any(np.isnan(v).any() for c in columns.shared for v in (c.source, c.target)),
+        lost_columns=bool(columns.missing),
+        units=_units(findings["feature_space"]),
     )
+
+
+def _units(finding: Finding) -> dict[str, float]:
+    """Factors that turn the target's columns back, where a unit changed without doubt."""
+    changes = finding.details.get("changes", [])
+    found = [c for c in changes if c["kind"] == "scale" and c.get("converted")]
+    return {c["columns"][0]: round(1 / c["factor"], 12) for c in found if not c.get("offset")}
+
+
+def _text_columns(source: Domain, columns: Columns) -> tuple[str, ...] | None:
+    """Names of the columns to encode, where a simple pipeline can take the rest as numbers."""
+    plain = {"number", "truth value", "text"}
+    same = not (columns.missing or columns.added or columns.unusable)
+    if not (source.is_frame and same and all(c.family in plain for c in columns.shared)):
+        return None
+    return tuple(c.name for c in columns.shared if c.family == "text")
 
 
 def _inputs(domain: Domain) -> str:
@@ -218,28 +252,63 @@ def _model(situation: Situation) -> tuple[str, str]:
     )
 
 
+def _encoders(situation: Situation) -> tuple[list[str], list[str]]:
+    """Steps that make numbers without gaps of the columns: their imports and their calls."""
+    imports, calls = [], []
+    if situation.text_columns:
+        imports += [
+            "from sklearn.compose import make_column_transformer",
+            "from sklearn.preprocessing import OneHotEncoder",
+        ]
+        calls.append(
+            "make_column_transformer((OneHotEncoder(handle_unknown='ignore', sparse_output=False), "
+            f"{list(situation.text_columns)!r}), remainder='passthrough')"
+        )
+    if situation.gaps:
+        imports.append("from sklearn.impute import SimpleImputer")
+        calls.append("SimpleImputer()")
+    return imports, calls
+
+
 def _code(adapter: Any, situation: Situation) -> str:
     name = adapter.__name__
     given: list[str] = []
-    imports = f"from {_home(adapter)} import {name}"
+    names = [name]
+    imports: list[str] = []
     parameters = inspect.signature(adapter).parameters
     if "sampler" in parameters:
         given.append('sampler="over"')
-    plain_numbers = situation.inputs in ("dense", "sparse") and situation.n_source_labels > 0
-    if "target_prior" in parameters and plain_numbers:
+    if "missing" in parameters and situation.lost_columns:
+        given.append('missing="drop"')
+    if "units" in parameters and situation.units:
+        given.append(f"units={situation.units!r}")
+    readable = situation.inputs in ("dense", "sparse") or situation.text_columns is not None
+    trains = readable and situation.n_source_labels > 0
+    if "target_prior" in parameters and trains:
         given.append('target_prior="estimated"')
     required = "estimator" in parameters and (
         parameters["estimator"].default is inspect.Parameter.empty
     )
-    if "estimator" in parameters and (plain_numbers or required):
+    # columns that are still to be aligned cannot be encoded by their names
+    aligned = "feature_space" not in adapter.facts.handles
+    steps: list[str] = []
+    if "estimator" in parameters and ((trains and aligned) or required):
         module, call = _model(situation)
-        imports = f"{module}; {imports}"
+        imports.append(module)
         given.append(f"estimator={call}")
-    return f"{imports}; adapted = {name}({', '.join(given)}).fit(source, target)"
+    if readable and aligned:
+        encoder_imports, steps = _encoders(situation)
+        imports += encoder_imports
+    steps.append(f"{name}({', '.join(given)})")
+    if len(steps) > 1:
+        names.append("make_pipeline")
+    imports.append(f"from {_home(adapter)} import {', '.join(names)}")
+    made = steps[0] if len(steps) == 1 else f"make_pipeline({', '.join(steps)})"
+    return f"{'; '.join(imports)}; adapted = {made}.fit(source, target)"
 
 
 def _home(adapter: Any) -> str:
-    """``shiftlab`` for its public names, else the module (adapters of other packages)."""
+    """Where to import it from: the package, or its own module (private packages)."""
     import shiftlab
 
     return "shiftlab" if adapter.__name__ in shiftlab.__all__ else str(adapter.__module__)
@@ -258,22 +327,18 @@ def _nothing(situation: Situation, found: bool) -> Recommendation:
 
 
 def _target_only(situation: Situation) -> Recommendation:
+    rows = "from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
     module, call = _model(situation)
     if situation.inputs == "images":
-        code = (
-            f"{module}; from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
-            f"model = {call}.fit(rows.X.reshape(len(rows), -1) / 255, rows.y)"
-        )
-    elif situation.inputs == "frame":
-        code = (
-            "from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
-            "X, y = rows.X, rows.y"
-        )
+        code = f"{module}; {rows}model = {call}.fit(rows.X.reshape(len(rows), -1) / 255, rows.y)"
+    elif situation.inputs == "frame" and situation.text_columns is None:
+        code = f"{rows}X, y = rows.X, rows.y"
     else:
-        code = (
-            f"{module}; from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
-            f"model = {call}.fit(rows.X, rows.y)"
-        )
+        imports, steps = _encoders(situation)
+        if steps:
+            imports.append("from sklearn.pipeline import make_pipeline")
+            call = f"make_pipeline({', '.join([*steps, call])})"
+        code = f"{'; '.join([module, *imports])}; {rows}model = {call}.fit(rows.X, rows.y)"
     if situation.new_classes:
         why = "The target has classes that the source never had, so no model of the source can "
         why += f"predict them; the target's own {situation.n_target_labels} labels show them."

@@ -20,6 +20,7 @@ from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.features import check_features
 from shiftlab.diagnosis.findings import QUESTIONS, Finding
 from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
+from shiftlab.diagnosis.marginal import stronger
 from shiftlab.diagnosis.recommend import read_situation
 from shiftlab.diagnosis.result import Diagnosis
 from shiftlab.diagnosis.schema import compare_schema
@@ -177,12 +178,13 @@ def _diagnose(
     if columns.embedding is not None:
         a, b = columns.embedding
         columns.embedding = a[keep_s], b[keep_t]
-    answers = answer(s, t, columns, labels, (keep_s, keep_t), settings, rng, notes)
+    words = columns.word_records()
+    records = check_features(columns.shared, columns.unusable, alpha, rng, words)
+    p_columns = stronger(*(r.p_value for r in records if r.p_value is not None))
+    answers = answer(s, t, columns, labels, (keep_s, keep_t), settings, p_columns, rng, notes)
     findings |= adjust(answers.findings, alpha)
     findings["label_space"] = _with_suspicion(findings)
     kind = attribute(findings)
-    words = columns.word_records()
-    records = check_features(columns.shared, columns.unusable, alpha, rng, words)
     said = limits(kind, findings, t.n_labelled, s.n_labelled > 0)
     alone = [r.feature for r in records if r.status == "differs"]
     if alone and findings["marginal"].testable and not findings["marginal"].differs:
@@ -204,7 +206,7 @@ def _diagnose(
         features=records,
         limits=said,
         notes=notes,
-        situation=read_situation(kind, findings, s, t, task),
+        situation=read_situation(kind, findings, s, t, task, columns),
         source_name=s.name or "source",
         target_name=t.name or "target",
         n_source=n_rows[0],
