@@ -44,6 +44,8 @@ class Settings:
     n_permutations: int
     domain_classifier: Any
     model: Any
+    inputs: str
+    label: tuple[str | None, bool]
 
 
 @dataclass
@@ -119,8 +121,9 @@ def answer(
         questions = ("marginal", "class_conditional", "conditional", "label_fit", "novelty")
         return Answers({q: Finding.not_testable(q, reason) for q in questions} | {"prior": prior})
 
-    # classes: the shared ones when the target has labels, else all of the source's
-    used = shared if has_target else [int(c) for c in np.flatnonzero(source_counts)]
+    # all of the source's: rows of the target without a label may be of any of them
+    every = bool(labels.target_known.all())
+    used = shared if every else [int(c) for c in np.flatnonzero(source_counts)]
     if task == "regression":
         responses: tuple[NDArray[Any], NDArray[Any]] = (numbers(s)[kept[0]], numbers(t)[kept[1]])
         known = labels.source_known[kept[0]], labels.target_known[kept[1]]
@@ -132,7 +135,7 @@ def answer(
             labels.source_known[kept[0]] & np.isin(labels.source[kept[0]], used),
             labels.target_known[kept[1]] & np.isin(labels.target[kept[1]], used),
         )
-    learn, test = split_rows(xs.shape[0], xt.shape[0], rng)
+    learn, test = split_rows(known, rng)
     sample = Sample(
         learn=make_half((xs, xt), responses, known, learn),
         test=make_half((xs, xt), responses, known, test),

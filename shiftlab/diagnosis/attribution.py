@@ -55,6 +55,14 @@ def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
             )
         else:
             decided[question] = finding.decided(max(finding.p_value, gate), alpha)
+    prior, label_fit = decided.get("prior"), decided.get("label_fit")
+    if prior is not None and "assumes" in prior.details and label_fit and label_fit.differs:
+        decided["prior"] = Finding.not_testable(
+            "prior",
+            "Without target labels class shares can be estimated only if they alone moved, and "
+            "that does not explain the change of X.",
+            p_value_not_used=prior.p_value,
+        )
     return {q: _with_verdict(f) for q, f in decided.items()}
 
 
@@ -84,6 +92,11 @@ def _with_verdict(finding: Finding) -> Finding:
             "No more rows beyond the source's range than a change inside it gives",
         ),
     }[finding.question]
+    if "assumes" in finding.details:
+        words = (
+            "The classes that a source model predicts have other shares",
+            "No difference of the predicted classes' shares was found",
+        )
     opening = words[0] if finding.differs else words[1]
     p = f"{p_text(finding.p_adjusted)} after correction"
     return replace(finding, summary=f"{opening} ({p}). {finding.summary}{small}")

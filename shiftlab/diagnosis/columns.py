@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -28,9 +30,11 @@ Family = Literal["number", "truth value", "time", "text", "nested"]
 # families of columns of objects, the narrower type first: a truth value is a number as well
 BY_VALUE: tuple[tuple[tuple[type, ...], Family], ...] = (
     ((bool, np.bool_), "truth value"),
-    ((Real, Decimal), "number"),
-    ((datetime.date, datetime.timedelta), "time"),
+    ((Real, Decimal, datetime.timedelta), "number"),
+    ((datetime.date,), "time"),
 )
+# dates as a CSV file holds them; without this every date is a category of its own
+ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 FEW_VALUES = 10  # numbers with at most so many distinct values are compared as categories
 SPARSE_COLUMNS = 200  # up to so many, sparse columns are compared like any others
 MOST_WORDS = 2000  # compared one by one
@@ -249,7 +253,7 @@ def _all_missing(values: Any) -> bool:
 def _number(name: str, a: Floats, b: Floats, family: Family) -> Column:
     pooled = np.concatenate([a, b])
     distinct = np.unique(pooled[~np.isnan(pooled)])
-    if distinct.size > FEW_VALUES:
+    if distinct.size > FEW_VALUES or family == "time":
         return Column(name, "number", a, b, family=family)
     levels = tuple(f"{v:g}" for v in distinct)
     if family == "truth value":
@@ -290,6 +294,12 @@ def column_values(domain: Domain, index: int) -> tuple[Any, Family]:
     missing |= np.array([isinstance(v, float) and v != v for v in values], dtype=bool)
     present = [v for v, gone in zip(values, missing, strict=True) if not gone]
     family = _family(dtype, present)
+    looks_like_dates = bool(present) and all(
+        isinstance(v, str) and ISO_DATE.match(v) for v in present
+    )
+    if family == "text" and looks_like_dates:
+        with contextlib.suppress(ValueError):
+            present, family = [datetime.datetime.fromisoformat(v) for v in present], "time"
     if family in ("text", "nested"):
         return [None if m else str(v) for v, m in zip(values, missing, strict=True)], family
     floats = np.full(len(values), np.nan)
@@ -303,7 +313,9 @@ def _family(dtype: Any, present: list[Any]) -> Family:
         return "truth value"
     if dtype.is_numeric():
         return "number"
-    if isinstance(dtype, (nw.Datetime, nw.Date, nw.Duration)):
+    if isinstance(dtype, nw.Duration):
+        return "number"
+    if isinstance(dtype, (nw.Datetime, nw.Date)):
         return "time"
     if dtype == nw.Object and present:
         for types, family in BY_VALUE:

@@ -67,6 +67,7 @@ def explain(
     columns: list[Column],
     alpha: float,
     original: Rows,
+    new_share: float,
 ) -> Explained:
     """Explain the findings with what was fitted for them.
 
@@ -86,6 +87,8 @@ def explain(
         Level.
     original : ndarray of int
         Position in the target as given of every target row that is compared.
+    new_share : float
+        Share of the labelled target rows whose class the source never had.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def explain(
     features = add_importance(features, names, domain_drop, task_drop)
     every = _every_target_row(sample, domain)
     performance = (
-        attempt("performance", lambda: _performance(task, sample, domain, findings))
+        attempt("performance", lambda: _performance(task, sample, domain, findings, new_share))
         if task is not None
         else None
     )
@@ -149,6 +152,8 @@ def explain(
         unlike = attempt(
             "unlike rows", lambda: find_unlike_rows(columns, *every, original[every[0]])
         )
+        if not any(r.status == "differs" for r in regions or ()):
+            regions = ()
         explanation = replace(explanation, regions=regions or (), unlike=unlike or ())
     return Explained(explanation, features, said)
 
@@ -194,7 +199,11 @@ def _task_importance(
 
 
 def _performance(
-    task: TaskModel, sample: Sample, domain: DomainModel, findings: dict[str, Finding]
+    task: TaskModel,
+    sample: Sample,
+    domain: DomainModel,
+    findings: dict[str, Finding],
+    new_share: float,
 ) -> Any:
     n_source = sample.test.source.shape[0]
     return assess_performance(
@@ -208,6 +217,12 @@ def _performance(
         target_domain=domain.test[n_source:],
         findings=findings,
         rng=sample.rng,
+        new_share=new_share,
+        converted=tuple(
+            change["columns"][0]
+            for change in findings["feature_space"].details.get("changes", [])
+            if change.get("converted")
+        ),
     )
 
 

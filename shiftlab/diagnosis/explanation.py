@@ -202,7 +202,7 @@ class DomainMap:
     note: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Everything beside the verdict; a part that could not be made is None or empty.
 
@@ -228,6 +228,12 @@ class Explanation:
     plan: LabelPlan | None = None
     map: DomainMap | None = None
     missing: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name the parts that there are; all of their numbers would fill screens."""
+        parts = [n for n in ("performance", "plan", "map") if getattr(self, n) is not None]
+        parts += [f"{len(rows)} {n}" for n in ("regions", "unlike") if (rows := getattr(self, n))]
+        return f"Explanation({', '.join(parts)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values.

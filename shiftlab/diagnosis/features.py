@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shiftlab.diagnosis.columns import Column
 from shiftlab.diagnosis.findings import FeatureShift
+from shiftlab.diagnosis.regions import date_text
 from shiftlab.stats.multiple import benjamini_hochberg
 from shiftlab.stats.univariate import (
     UnivariateResult,
@@ -95,6 +96,12 @@ def _check_column(column: Column, rng: np.random.Generator) -> FeatureShift:
             details["shares"] = _shares(column, counts)
     for result in results:
         details.update(result.details)
+    if column.family == "time":
+        # seconds since 1970 say nothing to a reader
+        medians = [date_text(float(np.median(v))) for v in present if v.size]
+        note = "; ".join([f"median {' to '.join(medians)}", *([note] if note else [])])
+        for name in ("histogram", "source_median", "target_median"):
+            details.pop(name, None)
     main = min(results, key=lambda r: r.p_value)
     return FeatureShift(
         column.name,

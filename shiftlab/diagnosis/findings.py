@@ -40,7 +40,7 @@ QUESTIONS: dict[str, str] = {
     "label_space": "Do both have the same set of labels?",
     "marginal": "Is X distributed alike in both?",
     "prior": "Is Y distributed alike in both?",
-    "class_conditional": "Within a class, is X distributed alike in both?",
+    "class_conditional": "At equal Y (within a class), is X distributed alike in both?",
     "conditional": "At equal X, is Y distributed alike in both?",
     "label_fit": "Could a change of the class shares alone explain the change of X?",
     "novelty": "Does the target hold rows beyond anything in the source?",

@@ -80,12 +80,12 @@ def check_novelty(sample: Sample, domain: DomainModel, model: ClassModel | None)
         if p_value <= best[1]:
             best, n_best = (name, p_value, beyond / n, rare), n
     name, p_value, share, rare = best
+    whole = "the source" if sample.task == "regression" else "every class of the source"
     error = 1.96 * float(np.sqrt(share * (1 - share) / n_best))
     return Finding(
         "novelty",
         "no_evidence",
-        f"{share:.1%} of the target's rows lie beyond {1 - rare:.0%} of every class of the source "
-        f"(by the {name}).",
+        f"{share:.1%} of the target's rows lie beyond {1 - rare:.0%} of {whole} (by the {name}).",
         statistic=share,
         p_value=min(1.0, len(scores) * p_value),
         effect=share,

@@ -64,6 +64,8 @@ def assess_performance(
     target_domain: Floats,
     findings: dict[str, Finding],
     rng: np.random.Generator,
+    new_share: float = 0.0,
+    converted: tuple[str, ...] = (),
 ) -> Performance:
     """Say what the shift costs a model of the source, on rows that no model trained on.
 
@@ -92,6 +94,11 @@ def assess_performance(
         Decided answers.
     rng : numpy.random.Generator
         For the resampling and the folds of the calibration.
+    new_share : float, default=0.0
+        Share of the labelled target rows that are of classes unknown to the source and are not
+        among the rows given here; the model is wrong on all of them.
+    converted : tuple of str, default=()
+        Columns of the target that were converted to the source's unit.
 
     Returns
     -------
@@ -133,15 +140,31 @@ def assess_performance(
             if name in found
         )
     decomposition = _decomposition(loss_s, loss_t, pi_s, pi_t[target_known], rng)
+    kept = 1 - new_share if classify else 1.0
+    summary = _summary(metric, source, target, estimates, decomposition, len(loss_t))
+    if len(loss_t) and kept < 1:
+        summary += (
+            f" That is on the classes that the source has; {new_share:.0%} of the labelled target "
+            "rows are of others and always wrong, so over all rows it is "
+            f"{_shown(target * kept, metric)}."
+        )
+    if converted:
+        names = ", ".join(f"'{name}'" for name in converted)
+        summary += (
+            f" All this is with {names} converted to the source's unit; a model that gets the "
+            "target as it comes does worse."
+        )
     return Performance(
         metric=metric,
         source=source,
         source_interval=source_interval,
-        target=target if len(loss_t) else None,
-        target_interval=target_interval if len(loss_t) else None,
+        target=target * kept if len(loss_t) else None,
+        target_interval=(target_interval[0] * kept, target_interval[1] * kept)
+        if len(loss_t)
+        else None,
         estimates=estimates,
         decomposition=None if isinstance(decomposition, str) else decomposition,
-        summary=_summary(metric, source, target, estimates, decomposition),
+        summary=summary,
     )
 
 
@@ -181,8 +204,10 @@ def _decomposition(
     shared = pi_s, 1 - pi_t
     # Each mean estimates half the overlap, 2 p_S p_T / (p_S + p_T) integrated over X.
     overlap = 2 * min(float(weights.mean()) for weights in shared)
-    if overlap < SHARED or min(effective_sample_size(weights) for weights in shared) < FEWEST:
+    if overlap < SHARED:
         return "the two domains have hardly any X in common"
+    if min(effective_sample_size(weights) for weights in shared) < FEWEST:
+        return "there are too few labelled rows where the domains have X in common"
     change = decompose_loss_change(loss_s, loss_t, pi_s, pi_t, rng=rng)
     return LossDecomposition(
         total=change.total.value,
@@ -245,8 +270,9 @@ def _summary(
     target: float,
     estimates: tuple[AccuracyEstimate, ...],
     decomposition: LossDecomposition | str,
+    n_target: int,
 ) -> str:
-    unit = "" if metric == "accuracy" else " (in units of the source's variance of Y)"
+    unit = "" if metric == "accuracy" else " (1 is the source's variance of Y)"
     first = (
         f"A model of the source has {_article(metric)} of {_shown(source, metric)}{unit} on "
         "held-out source rows"
@@ -257,8 +283,17 @@ def _summary(
         if estimates:
             values = [e.estimate for e in estimates]
             low, high = _shown(min(values), metric), _shown(max(values), metric)
-            spread = low if low == high else f"{low} to {high}, depending on what is assumed"
-            sentences.append(f"In the target it can only be estimated without labels: {spread}.")
+            spread = low if low == high else f"{low} to {high}"
+            if all(e.warning for e in estimates):
+                sentences.append(
+                    "In the target it cannot be estimated without labels: the findings contradict "
+                    f"what every estimate assumes (they say {spread})."
+                )
+            else:
+                sentences.append(
+                    f"In the target it can only be estimated without labels: {spread}, depending "
+                    "on what is assumed."
+                )
             sentences.append(BLIND)
         else:
             sentences.append(
@@ -280,7 +315,7 @@ def _summary(
     by_y = _change(decomposition, metric, sign)
     sentences.append(f"It {verb} by {total}: {by_x} through X and {by_y}.")
     if decomposition.total_interval[0] <= 0 <= decomposition.total_interval[1]:
-        sentences.append("So small a change may be chance.")
+        sentences.append(f"{n_target:,} labelled rows cannot tell this from chance.")
     return " ".join(sentences)
 
 
@@ -296,4 +331,7 @@ def _change(parts: LossDecomposition, metric: Metric, sign: int) -> str:
         ends = f"{100 * low + 0.0:.1f} to {100 * high + 0.0:.1f}"
     else:
         ends = f"{low:.3g} to {high:.3g}"
-    return f"{_points(sign * parts.y_given_x_part, metric)} through Y at equal X (95% {ends})"
+    return (
+        f"{_points(sign * parts.y_given_x_part, metric)} through Y at equal X (95% interval of "
+        f"this part {ends})"
+    )

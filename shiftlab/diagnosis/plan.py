@@ -225,6 +225,8 @@ def plan_labels(
     n_labels = _fewest(setting.power, size, n_target)
     n_known = int(has_label.sum())
     n_more = ROWS_WITHOUT_A_PLAN if n_labels is None else max(0, n_labels - n_known)
+    if _untestable(setting):
+        n_more = 0
     chosen = choose_rows(setting.balanced_target, has_label, n_more, seed)
     return LabelPlan(
         n_labels=n_labels,

@@ -10,13 +10,15 @@ import numpy as np
 
 from shiftlab.diagnosis.columns import Columns
 from shiftlab.diagnosis.conditional import SUPPORT_SHARE
+from shiftlab.diagnosis.explanation import LabelPlan
 from shiftlab.diagnosis.findings import Finding, Kind
 from shiftlab.domain import Domain
 
-__all__ = ["Recommendation", "Situation", "read_situation", "recommend"]
+__all__ = ["Recommendation", "Situation", "inputs_of", "read_situation", "recommend"]
 
 APART = 0.98  # a classifier with this AUC leaves hardly a row where both domains have some
-FEW_LEFT = 0.1  # share of the rows that weights leave, below which other methods come first
+SHOWN_ROWS = 50
+FEW_LEFT = 0.1  # share of the rows: of the source left by weights, or of the target out of reach
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,12 @@ class Situation:
     overlap: bool = True
     negligible: bool = False  # all that was found is smaller than what usually matters
     effective_share: float = 1.0  # of the source's rows, that weights would leave
+    beyond: float = 0.0  # share of the target beyond the source, where that was found
+    label: str | None = None  # of the frames that were given
+    label_in_target: bool = False
     sizes: dict[str, str] = field(default_factory=dict)  # difference -> how large, in words
     text_columns: tuple[str, ...] | None = None  # of a frame that holds else only numbers
+    apart: tuple[str, ...] = ()  # columns of a frame that say when a row was taken
     gaps: bool = False  # missing values, which not every method takes
     lost_columns: bool = False  # columns of the source that the target lacks
     units: dict[str, float] = field(default_factory=dict)  # column -> factor back to the source
@@ -67,6 +73,9 @@ def read_situation(
     target: Domain,
     task: str,
     columns: Columns,
+    inputs: str,
+    label: tuple[str | None, bool],
+    apart: tuple[str, ...],
 ) -> Situation:
     """Collect what the choice depends on.
 
@@ -82,6 +91,12 @@ def read_situation(
         What the labels are.
     columns : Columns
         What both share.
+    inputs : {"images", "frame", "sparse", "dense", "texts"}
+        What was given.
+    label : tuple of (str or None, bool)
+        The label's column of frames, and whether the target has it.
+    apart : tuple of str
+        Columns that are left out of X.
 
     Returns
     -------
@@ -101,15 +116,19 @@ def read_situation(
         feature_space_differs=findings["feature_space"].differs,
         label_space_differs=label_space.differs,
         task=task,
-        inputs=_inputs(source),
+        inputs=inputs,
         n_source_labels=source.n_labelled,
         n_target_labels=target.n_labelled,
         new_classes=bool(label_space.details.get("new")),
         overlap=bool(overlap),
         negligible=bool(differ) and all(f.negligible for f in differ),
         effective_share=float(x.details.get("effective_sample_share", 1.0)),
+        beyond=float(findings["novelty"].effect or 0.0) if findings["novelty"].differs else 0.0,
+        label=label[0],
+        label_in_target=label[1],
         sizes=sizes,
         text_columns=_text_columns(source, columns),
+        apart=apart if source.is_frame else (),
         gaps=any(np.isnan(v).any() for c in columns.shared for v in (c.source, c.target)),
         lost_columns=bool(columns.missing),
         units=_units(findings["feature_space"]),
@@ -132,7 +151,8 @@ def _text_columns(source: Domain, columns: Columns) -> tuple[str, ...] | None:
     return tuple(c.name for c in columns.shared if c.family == "text")
 
 
-def _inputs(domain: Domain) -> str:
+def inputs_of(domain: Domain) -> str:
+    """Name what a domain holds, as adapters do in their facts."""
     if domain.is_image:
         return "images"
     if domain.is_frame:
@@ -160,13 +180,15 @@ WHY: dict[str, str] = {
 }
 
 
-def recommend(situation: Situation) -> list[Recommendation]:
+def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recommendation]:
     """Rank what can be done, from the findings and from what each adapter says of itself.
 
     Parameters
     ----------
     situation : Situation
         Findings, sizes and types.
+    plan : LabelPlan or None, default=None
+        Which labels would settle what is open.
 
     Returns
     -------
@@ -188,8 +210,9 @@ def recommend(situation: Situation) -> list[Recommendation]:
         fitting = [
             a for a in adapters if difference in a.facts.handles and _fits(a.facts, situation)
         ]
-        # weights that leave few rows cost more than they correct
-        fitting.sort(key=lambda a: a.facts.needs_overlap and situation.effective_share < FEW_LEFT)
+        # weights cost more than they correct where they leave few rows or cannot reach many
+        lost = situation.effective_share < FEW_LEFT or situation.beyond > FEW_LEFT
+        fitting.sort(key=lambda a: a.facts.needs_overlap and lost)
         chosen += [_with(a, difference, situation) for a in fitting]
     if changed_rule:
         # Y given X moved: only methods that see target labels can follow it
@@ -210,7 +233,7 @@ def recommend(situation: Situation) -> list[Recommendation]:
         chosen.append(_target_only(situation))
     found = bool(wanted) or situation.kind != "none"
     nothing = _nothing(situation, found)
-    label = [_label_rows()] if found and situation.n_target_labels == 0 else []
+    label = _label_rows(plan) if found and situation.n_target_labels == 0 else []
     unique = list({r.method: r for r in reversed(chosen)}.values())[::-1]
     if not found:
         return [nothing]
@@ -238,6 +261,8 @@ def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation
     if adapter.facts.needs_overlap and situation.effective_share < 0.5:
         left = f" Weights would leave the worth of about {situation.effective_share:.0%} of the "
         left += "source's rows."
+    if adapter.facts.needs_overlap and situation.beyond:
+        left += f" {situation.beyond:.0%} of the target's rows lie beyond the source's."
     reason = f"Because {WHY[difference]}{size}; it assumes: {_clause(adapter.facts.assumes)}{left}"
     return Recommendation(adapter.__name__, reason, _code(adapter, situation))
 
@@ -255,15 +280,16 @@ def _model(situation: Situation) -> tuple[str, str]:
 def _encoders(situation: Situation) -> tuple[list[str], list[str]]:
     """Steps that make numbers without gaps of the columns: their imports and their calls."""
     imports, calls = [], []
+    chosen = []
     if situation.text_columns:
-        imports += [
-            "from sklearn.compose import make_column_transformer",
-            "from sklearn.preprocessing import OneHotEncoder",
-        ]
-        calls.append(
-            "make_column_transformer((OneHotEncoder(handle_unknown='ignore', sparse_output=False), "
-            f"{list(situation.text_columns)!r}), remainder='passthrough')"
-        )
+        imports.append("from sklearn.preprocessing import OneHotEncoder")
+        encoder = "OneHotEncoder(handle_unknown='ignore', sparse_output=False)"
+        chosen.append(f"({encoder}, {list(situation.text_columns)!r})")
+    if situation.apart:
+        chosen.append(f"('drop', {list(situation.apart)!r})")
+    if chosen:
+        imports.append("from sklearn.compose import make_column_transformer")
+        calls.append(f"make_column_transformer({', '.join(chosen)}, remainder='passthrough')")
     if situation.gaps:
         imports.append("from sklearn.impute import SimpleImputer")
         calls.append("SimpleImputer()")
@@ -304,7 +330,18 @@ def _code(adapter: Any, situation: Situation) -> str:
         names.append("make_pipeline")
     imports.append(f"from {_home(adapter)} import {', '.join(names)}")
     made = steps[0] if len(steps) == 1 else f"make_pipeline({', '.join(steps)})"
-    return f"{'; '.join(imports)}; adapted = {made}.fit(source, target)"
+    return f"{'; '.join(imports)}; {_labelled(situation)}adapted = {made}.fit(source, target)"
+
+
+def _labelled(situation: Situation) -> str:
+    """Say in code which column of the given frames is the label."""
+    if situation.label is None:
+        return ""
+    label = f", label={situation.label!r}"
+    return (
+        f"from shiftlab import Domain; source = Domain.of(source{label}); "
+        f"target = Domain.of(target{label if situation.label_in_target else ''}); "
+    )
 
 
 def _home(adapter: Any) -> str:
@@ -328,6 +365,8 @@ def _nothing(situation: Situation, found: bool) -> Recommendation:
 
 def _target_only(situation: Situation) -> Recommendation:
     rows = "from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
+    if situation.label is not None:
+        rows = _labelled(situation) + "rows = target.labelled_part(); "
     module, call = _model(situation)
     if situation.inputs == "images":
         code = f"{module}; {rows}model = {call}.fit(rows.X.reshape(len(rows), -1) / 255, rows.y)"
@@ -348,10 +387,19 @@ def _target_only(situation: Situation) -> Recommendation:
     return Recommendation("Train on target labels", why, code)
 
 
-def _label_rows() -> Recommendation:
-    return Recommendation(
-        "Label target rows",
-        "Labels of some 100 randomly drawn target rows would show whether Y at equal X changed.",
-        "import numpy as np; from shiftlab import Domain; n = len(Domain.of(target)); "
-        "rows = np.random.default_rng(0).choice(n, min(100, n), replace=False)",
-    )
+def _label_rows(plan: LabelPlan | None) -> list[Recommendation]:
+    name = "Label target rows"
+    if plan is None:
+        return [
+            Recommendation(
+                name,
+                "Labels of some 100 randomly drawn target rows may show whether Y at equal X "
+                "changed.",
+                "import numpy as np; from shiftlab import Domain; n = len(Domain.of(target)); "
+                "rows = np.random.default_rng(0).choice(n, min(100, n), replace=False)",
+            )
+        ]
+    if not plan.rows:
+        return []
+    reason = plan.summary.split(". ")[0].rstrip(".") + "."
+    return [Recommendation(name, reason, f"rows = {list(plan.rows[:SHOWN_ROWS])}")]

@@ -112,7 +112,7 @@ class Diagnosis:
             Each with ``method``, ``reason`` and ``code``. "Do nothing" is always on the list
             and first when nothing was found.
         """
-        return recommend(self.situation)
+        return recommend(self.situation, self.explanation.plan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON.

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from shiftlab.diagnosis.answers import Settings, answer
+from shiftlab.diagnosis.apart import set_apart
 from shiftlab.diagnosis.attribution import adjust, attribute, limits
 from shiftlab.diagnosis.columns import read_columns
 from shiftlab.diagnosis.explain import explain as explain_findings
@@ -21,7 +22,7 @@ from shiftlab.diagnosis.features import check_features
 from shiftlab.diagnosis.findings import QUESTIONS, Finding
 from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
 from shiftlab.diagnosis.marginal import stronger
-from shiftlab.diagnosis.recommend import read_situation
+from shiftlab.diagnosis.recommend import inputs_of, read_situation
 from shiftlab.diagnosis.result import Diagnosis
 from shiftlab.diagnosis.schema import compare_schema
 from shiftlab.diagnosis.text import read_texts
@@ -51,15 +52,16 @@ def diagnose(
 ) -> Diagnosis:
     """Say how a target differs from a source, with what certainty, and what to do.
 
-    The questions, each with its own test, are: the feature space and the label space (read
-    off the data); X (classifier two-sample test); Y (permutation chi-square; without target
+    The questions are: the feature space and the label space (read off the data); X (classifier
+    two-sample test, kernel test, single columns); Y (permutation chi-square; without target
     labels through black-box shift estimation); with target labels also X within classes
-    (permutation inside the classes) and Y at equal X (weighted generalised covariance
-    measure); without them whether label shift alone would explain X. Models learn on one half of
-    the rows and the tests run on the other. Holm's correction over the questions keeps the
-    probability of any false "differs" among them at ``alpha``; columns have a budget of
-    their own. Time is about a second at 2,000 rows and 10 columns; beyond 10,000 rows a side a
-    random 10,000 are tested, and the notes say so.
+    (classifier and kernels, permuted inside the classes) and Y at equal X (generalised covariance
+    measures); without them whether label shift alone would explain X; and whether rows lie beyond
+    the source, such as a new class. Models learn on one half of the rows and the tests run on the
+    other. Holm's correction over the questions keeps the probability of any false "differs" among
+    them at ``alpha``; columns and regions have budgets of their own. Times and row numbers are
+    compared by themselves and left out of X. Takes about a second at 2,000 rows and 10 columns;
+    beyond 10,000 rows a side a random 10,000 are tested, and the notes say so.
 
     Parameters
     ----------
@@ -85,8 +87,8 @@ def diagnose(
         What learns to tell source from target. None is a logistic regression averaged with
         boosted trees. Missing values are filled with medians before it sees them.
     model : classifier or regressor or None, default=None
-        The unfitted model whose accuracy on the target is asked; it is trained on half of the
-        source. None is the same blend.
+        The kind of model whose accuracy on the target is asked; a copy is trained on half of the
+        source, also where it was fitted already. None is the same blend.
     explain : bool, default=True
         Whether to go on, after the verdict, to what the shift costs a model, in which regions
         and rows it is, and what labels would settle. The verdict does not depend on it.
@@ -126,7 +128,8 @@ def diagnose(
     """
     _check_arguments(task, alpha, n_permutations)
     notes: list[str] = []
-    if isinstance(features, str) and features == "tfidf":
+    texts = isinstance(features, str) and features == "tfidf"
+    if texts:
         s, t, notes = read_texts(source, target, label)
     else:
         s, t = _read(source, label, "source"), _read(target, label, "target")
@@ -138,7 +141,15 @@ def diagnose(
             what = "rows" if domain.n_rows == 0 else "columns"
             raise ValueError(f"{role} has no {what}, so there is nothing to compare")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    settings = Settings(task, int(n_permutations), domain_classifier, model)
+    notes += _check_models(domain_classifier, model, task)
+    settings = Settings(
+        task=task,
+        n_permutations=int(n_permutations),
+        domain_classifier=domain_classifier,
+        model=model,
+        inputs="texts" if texts else inputs_of(s),
+        label=(label, label is not None and _has_column(target, label)),
+    )
     small = (s.n_rows + t.n_rows) * max(s.n_features, t.n_features) < SMALL
     # threads that wait for each other cost many times the work on small samples
     with threadpool_limits(1 if small else None, user_api="openmp"):
@@ -171,32 +182,38 @@ def _diagnose(
         listed = ", ".join(f"'{name}' ({why})" for name, why in left_out.items())
         notes.append(f"Left out of every other question: {listed}.")
         columns.leave_out(left_out)
+    columns.shared, alone, note = set_apart(columns.shared)
+    notes += [note] if note else []
     labels = read_labels(s, t)
     findings["label_space"] = compare_label_spaces(labels, task, alpha)
     keep_s, keep_t = _shared_classes(labels, task, notes)
     columns.shared = [c.take(keep_s, keep_t) for c in columns.shared]
+    alone = [c.take(keep_s, keep_t) for c in alone]
     if columns.embedding is not None:
         a, b = columns.embedding
         columns.embedding = a[keep_s], b[keep_t]
     words = columns.word_records()
-    records = check_features(columns.shared, columns.unusable, alpha, rng, words)
-    p_columns = stronger(*(r.p_value for r in records if r.p_value is not None))
+    records = check_features([*columns.shared, *alone], columns.unusable, alpha, rng, words)
+    outside = {c.name for c in alone}
+    p_columns = stronger(
+        *(r.p_value for r in records if r.p_value is not None and r.feature not in outside)
+    )
     answers = answer(s, t, columns, labels, (keep_s, keep_t), settings, p_columns, rng, notes)
     findings |= adjust(answers.findings, alpha)
     findings["label_space"] = _with_suspicion(findings)
     kind = attribute(findings)
     said = limits(kind, findings, t.n_labelled, s.n_labelled > 0)
-    alone = [r.feature for r in records if r.status == "differs"]
-    if alone and findings["marginal"].testable and not findings["marginal"].differs:
-        shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+    moved = [r.feature for r in records if r.status == "differs" and r.feature not in outside]
+    if moved and findings["marginal"].testable and not findings["marginal"].differs:
+        shown = ", ".join(moved[:3]) + (", ..." if len(moved) > 3 else "")
         said.append(
-            f"By themselves {len(alone)} columns differ ({shown}), though X as a whole was not "
+            f"By themselves {len(moved)} columns differ ({shown}), though X as a whole was not "
             "found to. Columns have an error budget of their own; take them for hints."
         )
     explanation = Explanation()
     if explain:
         explained = explain_findings(
-            answers, findings, records, columns.shared, alpha, rows_t[keep_t]
+            answers, findings, records, columns.shared, alpha, rows_t[keep_t], _new_share(labels)
         )
         explanation, records = explained.explanation, explained.features
         said += explained.limits
@@ -206,7 +223,9 @@ def _diagnose(
         features=records,
         limits=said,
         notes=notes,
-        situation=read_situation(kind, findings, s, t, task, columns),
+        situation=read_situation(
+            kind, findings, s, t, task, columns, settings.inputs, settings.label, tuple(outside)
+        ),
         source_name=s.name or "source",
         target_name=t.name or "target",
         n_source=n_rows[0],
@@ -239,11 +258,50 @@ def _check_arguments(task: Any, alpha: Any, n_permutations: Any) -> None:
         raise ValueError(f"n_permutations must be an int of at least 19, got {n_permutations!r}")
 
 
+def _check_models(domain_classifier: Any, model: Any, task: str) -> list[str]:
+    """Refuse what cannot be used, before any work, and note what is trained anew."""
+    from sklearn.base import is_regressor
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    notes = []
+    for name, given in (("domain_classifier", domain_classifier), ("model", model)):
+        if given is None:
+            continue
+        numbers = name == "model" and task == "regression"
+        wanted = "predict" if numbers else "predict_proba"
+        if not hasattr(given, "get_params") or not hasattr(given, wanted):
+            raise TypeError(
+                f"{name} must be a scikit-learn estimator with {wanted}, got {given!r}"
+                + ("" if numbers else "; for SVC and the like wrap it in CalibratedClassifierCV")
+            )
+        if numbers != is_regressor(given):
+            kind = "regressor" if numbers else "classifier"
+            raise TypeError(f"{name} must be a {kind}, got {given!r}")
+        try:
+            check_is_fitted(given)
+        except NotFittedError:
+            continue
+        notes.append(
+            f"{name} was fitted already; a copy of it was trained anew, on half of the rows. What "
+            "is said of its accuracy is that copy's."
+        )
+    return notes
+
+
+def _has_column(given: Any, name: str) -> bool:
+    """Whether a frame has the column; True for what is no frame."""
+    if not nw.dependencies.is_into_dataframe(given):
+        return True
+    return name in [str(c) for c in nw.from_native(given, eager_only=True).columns]
+
+
 def _read(given: Any, label: str | None, role: str) -> Domain:
-    if label is not None and role == "target" and nw.dependencies.is_into_dataframe(given):
-        frame = nw.from_native(given, eager_only=True)
-        if label not in [str(c) for c in frame.columns]:
-            return Domain.of(given, name=role)
+    X = given[0] if isinstance(given, tuple) and len(given) == 2 else given
+    if isinstance(X, (list, np.ndarray)) and np.ndim(X) == 1 and isinstance(next(iter(X), 0), str):
+        raise ValueError(f"{role} holds texts; pass features='tfidf' to compare their words")
+    if label is not None and role == "target" and not _has_column(given, label):
+        return Domain.of(given, name=role)
     named = label if nw.dependencies.is_into_dataframe(given) else None
     if label is not None and named is None and role == "source":
         return Domain.of(given, label=label, name=role)  # raises, naming what is wrong
@@ -257,23 +315,27 @@ def _some_rows(
     if domain.n_rows <= MOST_ROWS:
         return np.arange(domain.n_rows)
     notes.append(f"A random {MOST_ROWS:,} of the {domain.n_rows:,} {role} rows are compared.")
-    order = rng.permutation(domain.n_rows)
-    # few labels are precious: without this most of them would be left out
-    labelled = order[domain.labelled[order]][: MOST_ROWS // 5]
-    rest = order[~np.isin(order, labelled)][: MOST_ROWS - labelled.size]
-    return np.sort(np.concatenate([labelled, rest]))
+    return np.sort(rng.choice(domain.n_rows, MOST_ROWS, replace=False))
+
+
+def _new_share(labels: Labels) -> float:
+    """Share of the labelled target rows whose class no labelled source row has."""
+    source, target = labels.counts()
+    return float(target[source == 0].sum() / max(1, target.sum()))
 
 
 def _with_suspicion(findings: dict[str, Finding]) -> Finding:
     """Say of unseen target labels that a new class is suspected, where rows are novel."""
     finding, novelty = findings["label_space"], findings["novelty"]
-    if finding.testable or not novelty.differs:
+    # where most of the target lies beyond, X moved as a whole and says nothing about classes
+    many = (novelty.effect or 0.0) > 0.5
+    if finding.testable or finding.details.get("not_asked") or not novelty.differs or many:
         return finding
     share = f"{novelty.effect:.0%}"
     return replace(
         finding,
-        summary=f"{finding.summary} A class that the source never had is suspected: {share} of "
-        "the target's rows lie beyond every source class.",
+        summary=f"{finding.summary} {share} of the target's rows lie beyond every source class: a "
+        "class that the source never had is suspected, if X did not move there on the whole.",
         details=finding.details | {"suspected": True},
     )
 

@@ -108,10 +108,18 @@ def make_half(
     return Half(xs[rs], xt[rt], ys[rs], yt[rt], ks[rs], kt[rt])
 
 
-def split_rows(n_source: int, n_target: int, rng: np.random.Generator) -> Any:
-    """Halve both sides; returns (learn rows, test rows), each a pair (source, target)."""
-    (s_learn, s_test), (t_learn, t_test) = halves(n_source, rng), halves(n_target, rng)
-    return (s_learn, t_learn), (s_test, t_test)
+def split_rows(known: tuple[NDArray[np.bool_], NDArray[np.bool_]], rng: np.random.Generator) -> Any:
+    """Halve both sides, and the labelled rows of each: few labels must not fall on one half.
+
+    Returns (learn rows, test rows), each a pair (source, target).
+    """
+    learn, test = [], []
+    for side in known:
+        parts = [np.flatnonzero(side), np.flatnonzero(~side)]
+        chosen = [[part[rows] for rows in halves(part.size, rng)] for part in parts]
+        learn.append(np.concatenate([first for first, _ in chosen]))
+        test.append(np.concatenate([second for _, second in chosen]))
+    return tuple(learn), tuple(test)
 
 
 def encode(columns: list[Column], seed: int) -> tuple[Floats, Floats, list[int], list[str]]:

@@ -33,6 +33,8 @@ FACTORS = {
     86400.0: "days to seconds",
 }
 AFFINE = {(1.8, 32.0): "Celsius to Fahrenheit", (1.0, 273.15): "Celsius to kelvin"}
+# categories seen twice or more, none of them on both sides: less likely than 1 in 1,000 by chance
+NONE_SHARED = 10
 CHANCE = 0.001  # a category that only one side has counts as a fact below this probability
 SHOWN = 20
 DISTINCT = 10  # of the 19 quantiles
@@ -421,6 +423,10 @@ def _category_changes(column: Column) -> list[Change]:
     if n_source == 0 or n_target == 0 or k > 0.5 * (n_source + n_target):
         return []  # an identifier or free text: every value is new, which says nothing
     pooled = counts.sum(axis=0)
+    repeated = pooled >= 2
+    if repeated.sum() >= NONE_SHARED and not (counts > 0).all(axis=0).any():
+        text = f"column '{column.name}': no category occurs on both sides"
+        return [Change("categories", (column.name,), text)]
     changes = []
     sides: list[tuple[str, int, NDArray[Any]]] = [
         ("new in the target", n_target, counts[0] == 0),

@@ -77,7 +77,7 @@ COLUMNS = {  # name -> (source values, target values, family, first value of the
         "time",
         NOW.timestamp() - 3600,
     ),
-    "durations": (HOURS, HOURS, "time", 0.0),
+    "durations": (HOURS, HOURS, "number", 0.0),
     "huge integers": (np.array([10**30, 1, 2] * 40, dtype=object),) * 2 + ("number", 1e30),
     "objects of mixed types": (np.array(["a", 1, None] * 40, dtype=object),) * 2 + ("text", "a"),
     "category": (pd.Categorical(["a", "b", "a"] * 40), ["a", "b", "a"] * 40, "text", "a"),
