@@ -87,3 +87,13 @@ def test_normal_scores_of_missing_and_constant_columns():
 def test_strata_without_both_sides_are_refused():
     with pytest.raises(ValueError, match="both domains"):
         _p(np.zeros((4, 1)), [True, True, False, False], 0, strata=[0, 0, 1, 1])
+
+
+def test_rare_values_are_ties_and_not_differences():
+    p = []
+    for seed in range(100):
+        X = np.zeros((300, 1))
+        X[np.random.default_rng(seed).integers(300)] = 1.0
+        p.append(_p(X, np.arange(300) >= 150, seed))
+    # one odd row falls on either side with probability 1/2, which is no evidence
+    assert np.mean(np.array(p) <= 0.05) == 0.0
