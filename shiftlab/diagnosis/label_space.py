@@ -90,7 +90,8 @@ def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
 
     A label that one side lacks is a fact about the samples. Whether it is one about the
     domains is judged by how likely all its rows would fall on one side if the labelled rows
-    were dealt at random (hypergeometric, times the number of classes): a rare class that
+    were dealt at random (hypergeometric, times twice the number of classes, as either side may
+    lack one): a rare class that
     chance may have left out is reported and does not count.
 
     Parameters
@@ -125,7 +126,7 @@ def compare_label_spaces(labels: Labels, task: str, alpha: float) -> Finding:
         if source[i] and target[i]:
             continue
         n_has = n_target if source[i] == 0 else n_source
-        chance = k * hypergeom.sf(pooled[i] - 1, n_source + n_target, pooled[i], n_has)
+        chance = 2 * k * hypergeom.sf(pooled[i] - 1, n_source + n_target, pooled[i], n_has)
         side = "new" if source[i] == 0 else "gone"
         if chance <= alpha:
             certain[side].append(name)
