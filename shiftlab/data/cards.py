@@ -54,7 +54,7 @@ class Card:
     non_commercial : bool
         Whether commercial use is not allowed.
     shape : tuple of int
-        Shape of one image.
+        Shape of one image or row.
     n_train, n_test : int
         Sizes of the published split.
     citation : str

@@ -43,7 +43,7 @@ def _make(name: str, root: str | os.PathLike[str] | None, progress: bool, recipe
     elif name == "synth":
         halves = {half: rendered_synth(half) for half in _SPLITS}
     else:
-        raise ValueError(f"card {name!r} has a recipe that this version does not know: {recipe}")
+        raise ValueError(f"{name} cannot be fetched or made by a command. {recipe}")
     _write_npz(path, halves, recipe)
     return path.parent
 

@@ -5,33 +5,29 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.grid import GridError, Task, run_tasks
+from shiftlab.experiments.grid import GridError, Task
 from shiftlab.experiments.illustrate import data_signature
-from shiftlab.experiments.lock import folder_lock
 from shiftlab.experiments.methods import METHODS, Method, Transfer
 from shiftlab.experiments.names import did_you_mean
+from shiftlab.experiments.resume import RESULTS, Watch, run_unfinished, versions
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.experiments.settings import Digit5Settings, short_hash
-from shiftlab.experiments.store import ResultsStore
 
 if TYPE_CHECKING:
     from shiftlab.data import DigitSource
 
 __all__ = ["RESULTS", "Study", "plan_digit5", "run_digit5"]
 
-RESULTS = "results.jsonl"
 _NETS = "nets"
 _DEEP = ("torch", "accelerate", "safetensors")
 
@@ -198,7 +194,7 @@ def run_digit5(
     root: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     study: Study | None = None,
-    watch: Callable[[Iterable[tuple[Task, Any]], Sequence[Task], int], Iterable[Any]] | None = None,
+    watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
     """Run the cells of a Digit-5 study that are not finished yet.
 
@@ -246,21 +242,15 @@ def run_digit5(
     settings = settings or Digit5Settings()
     folder = Path(out)
     tasks = plan_digit5(settings, folder, root=None if root is None else str(root), study=study)
-    wanted = {t.name for t in tasks if isinstance(t.payload, _Cell)}
     (folder / _NETS).mkdir(parents=True, exist_ok=True)
-    with folder_lock(folder):
-        store = ResultsStore(folder / RESULTS)
-        store.repair()
-        done = {row["key"] for row in store.rows()}
-        todo = _unfinished(tasks, done)
-        steps: Any = run_tasks(todo, _do, jobs=jobs)
-        try:
-            for task, result in watch(steps, todo, jobs) if watch else steps:
-                if isinstance(task.payload, _Cell):
-                    store.append(result)
-        finally:
-            steps.close()
-        return [row for row in store.rows() if row["key"] in wanted]
+    return run_unfinished(
+        folder,
+        [str(t.name) for t in tasks if isinstance(t.payload, _Cell)],
+        functools.partial(_unfinished, tasks),
+        _do,
+        jobs=jobs,
+        watch=watch,
+    )
 
 
 def _need_deep() -> None:
@@ -336,7 +326,7 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 3),
         **cell.facts,
         "protocol": cell.settings.result(),
-        "versions": _versions(),
+        "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -371,14 +361,3 @@ def _net_of(study: Study, path: Path) -> Any:
     if key not in _nets:
         _nets[key] = study.load_net(path)
     return _nets[key]
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("shiftlab", "numpy", "scikit-learn", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -108,6 +108,8 @@ def watch_progress(
             note = f"{task.payload}"
             if "accuracy" in result:
                 note += f": {result['accuracy']:.3f}"
+            elif "error" in result:
+                note += f": {result['error']}"
             remaining = str(left)
             bar.update(shown, advance=1, description=note, left=remaining)
             if not console.is_terminal:

@@ -14,7 +14,7 @@ from shiftlab.experiments.tables import (
 from shiftlab.experiments.verdict import verdict
 from shiftlab.files import write_atomically
 
-__all__ = ["BEGIN", "END", "results_block", "update_readme"]
+__all__ = ["BEGIN", "END", "replace_block", "results_block", "update_readme"]
 
 BEGIN = "<!-- results: begin -->"
 END = "<!-- results: end -->"
@@ -65,7 +65,7 @@ def results_block(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def update_readme(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Replace the text between the markers of a Markdown file.
+    """Put the results of a Digit-5 study between the markers of a Markdown file.
 
     Parameters
     ----------
@@ -84,9 +84,32 @@ def update_readme(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     ValueError
         If a marker is missing; nothing is written then.
     """
+    return replace_block(path, results_block(rows))
+
+
+def replace_block(path: Path, block: str) -> Path:
+    """Replace the text between the markers of a Markdown file.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file with both markers.
+    block : str
+        What goes between them.
+
+    Returns
+    -------
+    Path
+        The full path.
+
+    Raises
+    ------
+    ValueError
+        If a marker is missing; nothing is written then.
+    """
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path}: needs the lines {BEGIN} and {END}, in that order")
-    return write_atomically(path, f"{before}{BEGIN}\n{results_block(rows)}\n{END}{after}")
+    return write_atomically(path, f"{before}{BEGIN}\n{block}\n{END}{after}")

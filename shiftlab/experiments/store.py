@@ -98,7 +98,8 @@ class ResultsStore:
         Returns
         -------
         list of dict
-            In the order of writing, each key once.
+            In the order of writing, each key once: its first result, or its last error as
+            long as it has no result.
 
         Raises
         ------
@@ -112,7 +113,9 @@ class ResultsStore:
         for number, line in enumerate(lines, 1):
             row = _parse(line)
             if row is not None:
-                found.setdefault(str(row["key"]), row)
+                key = str(row["key"])
+                if key not in found or "error" in found[key]:
+                    found[key] = row
             elif line.strip() and number < len(lines):
                 raise StoreError(
                     f"{self.path}, line {number}: not a result; delete that line or start "

@@ -16,8 +16,10 @@ __all__ = [
     "choose_study",
     "group_studies",
     "in_domain",
+    "markdown_header",
     "markdown_in_domain",
     "markdown_table",
+    "mean_and_std",
     "method_means",
     "summarise",
     "to_csv",
@@ -144,13 +146,14 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
         cells.setdefault((row["source"], row["target"], row["method"]), []).append(row)
     entries = []
     for (source, target, method), found in cells.items():
-        mean, std = _mean_and_std([float(row["accuracy"]) for row in found])
+        mean, std = mean_and_std([float(row["accuracy"]) for row in found])
         stand_in = any(row["source_stand_in"] or row["target_stand_in"] for row in found)
         entries.append(Entry(source, target, method, mean, std, len(found), stand_in))
     return sorted(entries, key=_place)
 
 
-def _mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean and standard deviation (divisor ``n - 1``); None for a single value."""
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return mean, None
@@ -211,7 +214,7 @@ def method_means(
             by_seed.setdefault(cell[2], []).append(by_method[method][cell])
         if by_seed:
             seeds = [math.fsum(v) / len(v) for _, v in sorted(by_seed.items())]
-            out.append((method, *_mean_and_std(seeds)))
+            out.append((method, *mean_and_std(seeds)))
     return out
 
 
@@ -234,7 +237,7 @@ def in_domain(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float
         if row["method"] == _LAST:
             found.setdefault(row["target"], {})[int(row["seed"])] = float(row["accuracy"])
     return {
-        name: (*_mean_and_std(list(found[name].values())), len(found[name]))
+        name: (*mean_and_std(list(found[name].values())), len(found[name]))
         for name in sorted(found, key=_domain_place)
     }
 
@@ -260,7 +263,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     methods = methods_of(entries)
     stand_ins = stand_in_domains(rows)
     found = {(e.source, e.target, e.method): e for e in entries}
-    lines = _header(["source", "target", *methods])
+    lines = markdown_header(["source", "target", *methods])
     for source, target in dict.fromkeys((e.source, e.target) for e in entries):
         cells = [str(found.get((source, target, m), "-")) for m in methods]
         names = [n + ("*" if n in stand_ins else "") for n in (source, target)]
@@ -275,12 +278,13 @@ def markdown_in_domain(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write the in-domain accuracies as a Markdown table."""
     stand_ins = stand_in_domains(rows)
     found = in_domain(rows)
-    lines = _header([name + ("*" if name in stand_ins else "") for name in found])
+    lines = markdown_header([name + ("*" if name in stand_ins else "") for name in found])
     lines.append("| " + " | ".join(_number(mean, std) for mean, std, _ in found.values()) + " |")
     return "\n".join(lines)
 
 
-def _header(names: Sequence[str]) -> list[str]:
+def markdown_header(names: Sequence[str]) -> list[str]:
+    """Return the first two lines of a Markdown table."""
     return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
 
 
