@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import shiftlab
-from shiftlab.cli import adapters, data, demo, digit5, tables
+from shiftlab.cli import adapters, data, demo, digit5, study, tables
 from shiftlab.cli.errors import INTERRUPTED, exit_code, one_line
 
 __all__ = ["app", "main"]
@@ -47,6 +47,7 @@ tables.register(app)
 adapters.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(digit5.app, name="digit5")
+app.add_typer(study.app, name="study")
 demo.register(app)
 
 

@@ -29,7 +29,8 @@ def demo(
     """
     from rich.console import Console
 
-    from shiftlab.cli.digit5 import check_run, run_grid, tell_sources
+    from shiftlab.cli.digit5 import run_grid, tell_sources
+    from shiftlab.cli.runs import check_run
     from shiftlab.experiments import Digit5Settings
     from shiftlab.experiments.illustrate import diagnosis_of, diagnosis_title, sample_sheets
     from shiftlab.experiments.report import render_report, write_report

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shiftlab.cli.runs import check_run, words
+
 if TYPE_CHECKING:
     from shiftlab.experiments import Digit5Settings
 
@@ -52,7 +54,7 @@ def run(
     from shiftlab.experiments import Digit5Settings
 
     given = {
-        "methods": None if methods is None else tuple(_words(methods)),
+        "methods": None if methods is None else tuple(words(methods)),
         "pairs": pairs,
         "seeds": seeds,
         "n_train": n_train,
@@ -86,10 +88,6 @@ def _config_path(given: str) -> Path:
     raise FileNotFoundError(f"{given}: there is no such file, and no study of that name")
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def tell_sources(settings: Digit5Settings, root: Path | None) -> None:
     """Print where each domain comes from, and which are stand-ins."""
     from shiftlab.data import describe_digits5
@@ -99,15 +97,6 @@ def tell_sources(settings: Digit5Settings, root: Path | None) -> None:
             mark = "STAND-IN" if record.stand_in else record.kind
             counts = f"{record.n_train:,} / {record.n_test:,}"
             typer.echo(f"{record.name:8} {mark:9} {counts:>15}  {record.note}", err=True)
-
-
-def check_run(out: Path, jobs: int) -> None:
-    """Refuse, before any work, a folder that cannot be one and too few processes."""
-    if jobs < 1:
-        raise ValueError(f"--jobs must be at least 1, got {jobs}")
-    for place in (out, *out.parents):
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"--out {out}: {place} is a file; name a folder")
 
 
 def run_grid(

@@ -22,11 +22,11 @@ AXIS = np.array([2.0, 1.0, 1.0, 0.0, 0.0]) / np.sqrt(6)  # the direction that Y 
 OTHER = np.array([0.0, 0.0, 0.0, 1.0, 0.0])  # one that it does not, but for "concept"
 SHARPNESS = 32.0
 MOVE, NARROWER = 1.0, 0.8  # of "covariate": the mean of x0, and the spread of all columns
-TURN = 80.0  # degrees
+TURN = 81.0  # degrees
 HALF_DISTANCE = 0.85  # of the two classes of "label" to their middle
 PRIOR = 0.1
-SCALE = np.array([0.5, 2.0, 1.0, 0.5, 2.0])
-LOCATION = np.array([0.5, 0.5, 0.0, 1.0, -1.0])
+SCALE = np.array([0.5, 3.0, 1.0, 0.5, 2.0])
+LOCATION = np.array([0.3, 0.5, 0.0, 1.0, -1.0])
 
 
 def make_gaussian_shift(
@@ -56,8 +56,8 @@ def make_gaussian_shift(
           from 0.5 to 0.1.
         - ``"location_scale"``: the task is kept behind a change of every column,
           :math:`x_j = s_j z_j + b_j` with :math:`z` as in the source,
-          :math:`s = (0.5, 2, 1, 0.5, 2)` and :math:`b = (0.5, 0.5, 0, 1, -1)`.
-        - ``"concept"``: P(X) and P(Y) are kept. The axis of P(Y|X) turns by 80 degrees
+          :math:`s = (0.5, 3, 1, 0.5, 2)` and :math:`b = (0.3, 0.5, 0, 1, -1)`.
+        - ``"concept"``: P(X) and P(Y) are kept. The axis of P(Y|X) turns by 81 degrees
           towards ``x3``, which nothing but target labels can show.
     n_source, n_target : int, default=500
         Rows.

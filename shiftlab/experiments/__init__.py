@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from shiftlab.experiments.methods import METHODS, Method, Transfer
     from shiftlab.experiments.settings import Digit5Settings
     from shiftlab.experiments.store import ResultsStore
+    from shiftlab.experiments.tabular import run_tabular
+    from shiftlab.experiments.tabular_settings import TabularStudy
 
 # Looked up on first use: the command line starts without loading what it does not need.
 _HOMES = {
@@ -16,8 +18,10 @@ _HOMES = {
     "Method": "shiftlab.experiments.methods",
     "ResultsStore": "shiftlab.experiments.store",
     "Study": "shiftlab.experiments.digit5",
+    "TabularStudy": "shiftlab.experiments.tabular_settings",
     "Transfer": "shiftlab.experiments.methods",
     "run_digit5": "shiftlab.experiments.digit5",
+    "run_tabular": "shiftlab.experiments.tabular",
 }
 
 __all__ = [
@@ -26,8 +30,10 @@ __all__ = [
     "Method",
     "ResultsStore",
     "Study",
+    "TabularStudy",
     "Transfer",
     "run_digit5",
+    "run_tabular",
 ]
 
 

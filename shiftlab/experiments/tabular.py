@@ -135,8 +135,17 @@ def plan_tabular(study: TabularStudy, *, root: str | None = None) -> list[Task]:
                     "data": signature,
                 }
                 cell = _Cell(
-                    *(study.data, protocol.name, protocol.prepare, base, method),
-                    *(source, target, seed, root, key, facts),
+                    data=study.data,
+                    protocol=protocol.name,
+                    prepare=protocol.prepare,
+                    base_=base,
+                    method_=method,
+                    source=source,
+                    target=target,
+                    seed=seed,
+                    root=root,
+                    key=key,
+                    facts=facts,
                 )
                 tasks.append(Task(key, cell))
     return tasks
@@ -274,5 +283,3 @@ def _accuracy(predicted: NDArray[Any], truth: NDArray[Any]) -> float:
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
-
-

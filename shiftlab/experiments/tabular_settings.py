@@ -250,7 +250,7 @@ class TabularStudy:
                 _protocol(source, name, table) for name, table in content["protocols"].items()
             ),
             methods=tuple(rows),
-            seeds=int(small.get("seeds", study.get("seeds", 1))),
+            seeds=int(small.get("seeds") or study.get("seeds") or 1),
             control=control,
             published=tuple(Published(**row) for row in content.get("published", [])),
             absent=tuple(absent),
@@ -336,9 +336,7 @@ def _methods(
     return rows, absent, control
 
 
-def _restrict(
-    rows: Sequence[Method], absent: Sequence[str], wanted: Sequence[str]
-) -> list[Method]:
+def _restrict(rows: Sequence[Method], absent: Sequence[str], wanted: Sequence[str]) -> list[Method]:
     known = [row.name for row in rows]
     for name in wanted:
         if name in absent:
@@ -386,5 +384,3 @@ def _only(source: Path, where: str, given: Mapping[str, Any], known: Sequence[st
             f"{source}: {where} has the unknown key {', '.join(unknown)}; known are "
             + ", ".join(known)
         )
-
-
