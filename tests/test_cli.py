@@ -317,6 +317,10 @@ def test_what_is_wrong_is_said_in_one_line(tables, tmp_path, capsys):
     _fails(capsys, ["digit5", "run", "--config", "digit6"], "digit6", "no study of that name")
     _fails(capsys, ["digit5", "run", "--config", "digit5", "--quick"], "exclude each other")
     _fails(capsys, ["digit5", "report", "--out", tmp_path], "no results there")
+    _fails(capsys, ["study", "run", "shift_type"], "unknown study", "did you mean shift_types")
+    _fails(capsys, ["study", "run", "shift_types", "--methods", "corral"], "did you mean CORAL")
+    _fails(capsys, ["study", "run", "shift_types", "--jobs", "0"], "--jobs must be at least 1")
+    _fails(capsys, ["study", "report", "shift_types", "--out", tmp_path], "no results there")
     _fails(capsys, ["data", "fetch", "mnits"], "unknown data set 'mnits'", "did you mean mnist")
     assert not out.exists()
 
@@ -416,6 +420,21 @@ def test_digit5_report_rebuilds_readme_and_csv(tmp_path, capsys):
     assert "report.html" in capsys.readouterr().out
 
 
+def test_a_study_runs_and_fills_its_folder(tmp_path, capsys):
+    from shiftlab.experiments.readme import BEGIN, END
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    run = ["--out", str(tmp_path), "--quick", "--jobs", "1", "--methods", "CORAL"]
+    assert main(["study", "run", "shift_types", "--pairs", "source:none", *run]) == 0
+    assert "6 results in" in capsys.readouterr().out
+    report = ["--out", str(tmp_path), "--to", str(tmp_path)]
+    assert main(["study", "report", "shift_types", *report]) == 0
+    assert "wrote" in capsys.readouterr().out
+    assert "| CORAL | 0.9" in readme.read_text()
+    assert (tmp_path / "results.csv").read_text().count("\n") == 4
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -430,6 +449,8 @@ def test_digit5_report_rebuilds_readme_and_csv(tmp_path, capsys):
         ("data", "show"),
         ("digit5", "run"),
         ("digit5", "report"),
+        ("study", "run"),
+        ("study", "report"),
         ("demo",),
     ],
 )

@@ -59,7 +59,7 @@ def measured_gains() -> dict[str, dict[str, Gain]]:
     --------
     >>> from shiftlab.data import measured_gains
     >>> gains = measured_gains()
-    >>> gains["location_scale"]["CORAL"].points > 10 > gains["covariate"]["CORAL"].points
+    >>> gains["location_scale"]["CORAL"].points > gains["covariate"]["CORAL"].points
     True
     """
     path = resource_root("experiments") / "shift_types" / "results.csv"

@@ -12,15 +12,20 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from shiftlab.data.gaussian_shifts import GAUSSIAN_SHIFTS, make_gaussian_shift
+from shiftlab.data.tables import (
+    AMAZON_REVIEWS,
+    OFFICE_CALTECH,
+    load_amazon_reviews,
+    load_office_caltech,
+    table_signature,
+)
 from shiftlab.domain import Domain
 from shiftlab.experiments.seeds import derive_seed
 
 __all__ = ["DATA", "PREPARATIONS", "DataSet", "Pair", "prepared_pair"]
 
 N_TOPICS = 400  # components of the truncated SVD
-OFFICE = ("amazon", "caltech10", "dslr", "webcam")
-REVIEWS = ("books", "dvd", "electronics", "kitchen")
-KINDS = ("none", "covariate", "label", "location_scale", "concept")
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,11 @@ class DataSet:
 
 
 def _office(source: str, target: str, seed: int, root: str | None) -> Pair:
-    from shiftlab.data import load_office_caltech
-
     tested = load_office_caltech(target, root)
     return Pair(load_office_caltech(source, root), tested, np.ones(len(tested), dtype=bool))
 
 
 def _reviews(source: str, target: str, seed: int, root: str | None) -> Pair:
-    from shiftlab.data import load_amazon_reviews
-
     tested = load_amazon_reviews(target, root=root)
     scored = tested.group == 1
     trained = load_amazon_reviews(source, split=0, root=root)
@@ -85,8 +86,6 @@ def _reviews(source: str, target: str, seed: int, root: str | None) -> Pair:
 
 
 def _gaussians(source: str, target: str, seed: int, root: str | None) -> Pair:
-    from shiftlab.data import make_gaussian_shift
-
     drawn, tested = make_gaussian_shift(
         target,  # type: ignore[arg-type]
         random_state=derive_seed("draw", target, seed),
@@ -94,21 +93,22 @@ def _gaussians(source: str, target: str, seed: int, root: str | None) -> Pair:
     return Pair(drawn, tested, np.ones(len(tested), dtype=bool))
 
 
-def _files(collection: str, root: str | None) -> str:
-    from shiftlab.data.tables import table_signature
-
-    return table_signature(collection, root)
-
-
 DATA: Mapping[str, DataSet] = {
     "office_caltech": DataSet(
-        tuple(permutations(OFFICE, 2)), _office, functools.partial(_files, "office_caltech")
+        tuple(permutations(OFFICE_CALTECH, 2)),
+        _office,
+        functools.partial(table_signature, "office_caltech"),
     ),
     "amazon_reviews": DataSet(
-        tuple(permutations(REVIEWS, 2)), _reviews, functools.partial(_files, "amazon_reviews")
+        tuple(permutations(AMAZON_REVIEWS, 2)),
+        _reviews,
+        functools.partial(table_signature, "amazon_reviews"),
     ),
     "shift_types": DataSet(
-        tuple(("source", kind) for kind in KINDS), _gaussians, lambda root: "generated=1", True
+        tuple(("source", kind) for kind in GAUSSIAN_SHIFTS),
+        _gaussians,
+        lambda root: "generated=1",
+        seeded=True,
     ),
 }
 """Name of a study's data to where they come from."""

@@ -12,7 +12,6 @@ from shiftlab.experiments.tabular import cell_ids
 from shiftlab.experiments.tabular_settings import CEILING, FLOOR, TabularStudy
 from shiftlab.experiments.tabular_tables import (
     Cell,
-    Summary,
     accuracies_table,
     cells_of,
     groups,
@@ -118,17 +117,9 @@ def _pairs_in_words(cells: Sequence[Cell], control: str | None) -> list[str]:
             f"{best.control.std:.1f}, ahead on {best.wins} of {best.control.n} pairs (the best of "
             f"{len(adapters)}, so its lead is an optimistic one)"
         )
-    below = [s for s in adapters if s.gain < 0]
-    text += f". {len(below)} of {len(adapters)} adapters are below source-only on average"
-    return [text + (f", furthest {_named(min(below, key=_gain_of))}." if below else ".")]
-
-
-def _gain_of(summary: Summary) -> float:
-    return summary.gain
-
-
-def _named(summary: Summary) -> str:
-    return f"{summary.method} ({summary.gain:+.1f} points)"
+    below = sorted((s.gain, s.method) for s in adapters if round(s.gain, 1) < 0)
+    text += f". Below source-only on average: {_list(below) if below else 'none'}."
+    return [text]
 
 
 def _kinds_in_words(cells: Sequence[Cell]) -> list[str]:
