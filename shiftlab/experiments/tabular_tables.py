@@ -291,6 +291,8 @@ def to_csv(cells: Sequence[Cell], data: str) -> str:
 def pairs_table(cells: Sequence[Cell], control: str | None) -> str:
     """Write one line a method: mean over pairs and differences to the two yardsticks."""
     total = len({c.pair for c in cells})
+    if control not in {c.method for c in cells}:
+        control = None
     head = ["method", "mean", "to source-only", "worst pair"]
     if control is not None:
         head += [f"to {control}", "standard deviation", "wins"]

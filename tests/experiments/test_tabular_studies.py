@@ -80,7 +80,7 @@ adapter = "NotYetWritten"
 
 
 class Fragile(Adapter):
-    """Fails on rows with fewer than 300 of class 0, or says nothing finite."""
+    """Fails on some draws of the source, or predicts nothing finite, or does nothing."""
 
     facts = Facts(handles=("marginal",), assumes="luck")
     mood = "raise"
