@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.marginal.alignment.coral import CORAL
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
+    from shiftlab.marginal.weighting.gaussian import GaussianWeighting
+    from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
+    from shiftlab.marginal.weighting.kliep import KLIEP
+    from shiftlab.marginal.weighting.kmm import KMM
+    from shiftlab.marginal.weighting.nearest_neighbor import NearestNeighborWeighting
+    from shiftlab.marginal.weighting.rulsif import RULSIF
+    from shiftlab.marginal.weighting.ulsif import ULSIF
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
 
@@ -32,15 +39,22 @@ _HOMES = {
     "CORAL": "shiftlab.marginal.alignment.coral",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
     "Diagnosis": "shiftlab.diagnosis",
+    "GaussianWeighting": "shiftlab.marginal.weighting.gaussian",
+    "KLIEP": "shiftlab.marginal.weighting.kliep",
+    "KMM": "shiftlab.marginal.weighting.kmm",
+    "KernelDensityWeighting": "shiftlab.marginal.weighting.kernel_density",
     "ManyDiagnosis": "shiftlab.diagnosis",
     "Domain": "shiftlab.domain",
     "Facts": "shiftlab.adapter",
     "FineTune": "shiftlab.label_space.finetune",
+    "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "Pipeline": "shiftlab.pipeline",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
+    "RULSIF": "shiftlab.marginal.weighting.rulsif",
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "Transform": "shiftlab.pipeline",
+    "ULSIF": "shiftlab.marginal.weighting.ulsif",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -50,6 +64,10 @@ _HOMES = {
 
 __all__ = [
     "CORAL",
+    "KLIEP",
+    "KMM",
+    "RULSIF",
+    "ULSIF",
     "AdaptedEstimator",
     "Adapter",
     "ClassifierWeighting",
@@ -57,7 +75,10 @@ __all__ = [
     "Domain",
     "Facts",
     "FineTune",
+    "GaussianWeighting",
+    "KernelDensityWeighting",
     "ManyDiagnosis",
+    "NearestNeighborWeighting",
     "Pipeline",
     "PriorCorrection",
     "Resample",

@@ -12,6 +12,13 @@ __all__ = ["ADAPTERS", "adapter_table", "list_adapters"]
 ADAPTERS: dict[str, str] = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
+    "KMM": "shiftlab.marginal.weighting.kmm",
+    "KLIEP": "shiftlab.marginal.weighting.kliep",
+    "ULSIF": "shiftlab.marginal.weighting.ulsif",
+    "RULSIF": "shiftlab.marginal.weighting.rulsif",
+    "KernelDensityWeighting": "shiftlab.marginal.weighting.kernel_density",
+    "GaussianWeighting": "shiftlab.marginal.weighting.gaussian",
+    "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "CORAL": "shiftlab.marginal.alignment.coral",
     "FineTune": "shiftlab.label_space.finetune",
     "PriorCorrection": "shiftlab.conditional.prior_correction",

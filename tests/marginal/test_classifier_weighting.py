@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import LinearSVC
 
 from shiftlab import ClassifierWeighting, Domain
-from shiftlab.marginal.weighting.classifier import scale_to_mean_one
+from shiftlab.stats.weights import scale_to_mean_one
 
 
 def gaussians(d, n, seed):

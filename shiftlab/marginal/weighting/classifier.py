@@ -2,85 +2,34 @@
 
 from __future__ import annotations
 
-import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from shiftlab.adapter import Adapter, Facts
+from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
+from shiftlab.marginal.weighting.base import ImportanceWeighting
 from shiftlab.marginal.weighting.domain_classifiers import candidates, choose_classifier
 from shiftlab.stats.calibration import CALIBRATIONS, Calibration, select_calibration
-from shiftlab.stats.weights import effective_sample_size
 from shiftlab.supervised import fit_estimator, rows_for
 from shiftlab.validation import numeric_rows
 
-__all__ = ["ClassifierWeighting", "scale_to_mean_one"]
+__all__ = ["ClassifierWeighting"]
 
 Floats = NDArray[np.float64]
 
 # The domain classifier is chosen on at most this many rows; the winner is fitted on all.
 ROWS_TO_CHOOSE_ON = 20_000
-# Above this AUC, or below this share of the rows, the two samples hardly overlap.
+# Above this AUC the two samples hardly overlap.
 OVERLAP_AUC = 0.99
-OVERLAP_SHARE = 0.02
 
 
-def scale_to_mean_one(
-    ratio: Floats, weight: Floats | None = None, clip: float | None = None
-) -> tuple[Floats, float]:
-    r"""Scale a density ratio to mean one under an upper bound.
-
-    Finds :math:`c` with :math:`\sum_i w_i \min(c\, r_i, \text{clip}) = \sum_i w_i`, so that
-    both the mean and the bound hold exactly. O(n log n).
-
-    Parameters
-    ----------
-    ratio : ndarray of shape (n,)
-        Positive and finite.
-    weight : ndarray of shape (n,), default=None
-        Row weights of the mean.
-    clip : float, default=None
-        Upper bound, at least 1.
-
-    Returns
-    -------
-    tuple of (scaled, c)
-        The ratios after scaling and clipping, and the factor.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> scale_to_mean_one(np.array([1.0, 1.0, 6.0]), clip=2.0)[0].round(6).tolist()
-    [0.5, 0.5, 2.0]
-    """
-    share = np.full(len(ratio), 1 / len(ratio)) if weight is None else weight / weight.sum()
-    factor = 1.0 / float(share @ ratio)
-    if clip is not None and factor * ratio.max() > clip:
-        # With the m largest at the bound, the factor follows from the rest; take the
-        # smallest m for which no other ratio exceeds the bound.
-        order = np.argsort(-ratio)
-        r, p = ratio[order], share[order]
-        above = np.concatenate([[0.0], np.cumsum(p)])[:-1]
-        rest = np.cumsum((p * r)[::-1])[::-1]
-        room = np.maximum(1.0 - clip * above, 0.0)
-        fits = room * r <= clip * rest
-        # Without a solution (clip = 1 and ties in rounding) every ratio is at the bound.
-        m = int(np.argmax(fits)) if fits.any() else len(r) - 1
-        factor = room[m] / rest[m] if room[m] > 0 else clip / float(r[p > 0].min())
-    scaled = factor * ratio
-    if clip is not None:
-        scaled = np.minimum(scaled, clip)
-    return scaled / float(share @ scaled) if clip is None else scaled, factor
-
-
-class ClassifierWeighting(Adapter):
+class ClassifierWeighting(ImportanceWeighting):
     r"""Weight source rows by the density ratio that a domain classifier implies.
 
     .. math:: w(x) = \frac{p_T(x)}{p_S(x)}
@@ -120,9 +69,17 @@ class ClassifierWeighting(Adapter):
     calibration : {"auto", "none", "temperature", "bias_corrected"}, default="auto"
         Calibration of the held-out probabilities. "auto" takes the one with the smallest
         cross-validated log-loss.
+    relative : float, default=0.0
+        In [0, 1): the share :math:`\alpha` of the target in the denominator,
+        :math:`p_T / (\alpha p_T + (1 - \alpha) p_S)`, which bounds the ratio by
+        :math:`1 / \alpha` before it is scaled to mean one.
     clip : float, default=None
         Largest density ratio, at least 1, on the scale where its mean is one. The mean stays
         one. None leaves the ratio as it is.
+    flatten : float or "auto", default="auto"
+        Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
+        some bias. "auto" is the largest that leaves ten effective rows for each column, or
+        nine tenths of the rows where there are fewer.
     random_state : int, RandomState or None, default=None
         Seed of the folds and of the classifiers.
 
@@ -134,6 +91,10 @@ class ClassifierWeighting(Adapter):
         How many equally weighted rows the weighted source is worth (Kish).
     max_share_ : float
         Share of the total weight that the heaviest row carries.
+    flatten_ : float
+        The exponent that was used.
+    overlap_ : float
+        Share of the target's rows that are as near to a source row as source rows to each other.
     domain_auc_ : float
         Held-out area under the ROC curve of the domain classifier: 0.5 if the samples
         cannot be told apart, 1 if they do not overlap.
@@ -183,12 +144,10 @@ class ClassifierWeighting(Adapter):
         cost="time O(cv n d^2) up to 30 columns, else O(cv n d); memory O(n d^2) or O(n d)",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **Adapter._parameter_constraints,
+        **ImportanceWeighting._parameter_constraints,
         "classifier": [HasMethods(["fit", "predict"]), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "calibration": [StrOptions({"auto", *CALIBRATIONS})],
-        "clip": [Interval(Real, 1, None, closed="left"), None],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -198,20 +157,28 @@ class ClassifierWeighting(Adapter):
         classifier: Any = None,
         cv: int = 5,
         calibration: str = "auto",
+        relative: float = 0.0,
         clip: float | None = None,
+        flatten: float | str = "auto",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.classifier = classifier
         self.cv = cv
         self.calibration = calibration
+        self.relative = relative
         self.clip = clip
+        self.flatten = flatten
         self.random_state = random_state
 
-    def _adapt(self, source: Domain, target: Domain) -> Domain:
-        self._check(source, target)
-        rng = check_random_state(self.random_state)
+    def _fit_log_ratio(self, source: Domain, target: Domain, rng: np.random.RandomState) -> Floats:
+        if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
+            raise ValueError(
+                f"ClassifierWeighting: classifier={self.classifier!r} has no predict_proba; "
+                "wrap it in CalibratedClassifierCV, or use LogisticRegression"
+            )
         both = _domain_task(source, target)
+        self._n_rows = both.n_rows
         n_folds = min(self.cv, source.n_rows, target.n_rows)
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=rng.randint(2**31 - 1))
         fold = np.empty(both.n_rows, dtype=np.intp)
@@ -224,64 +191,42 @@ class ClassifierWeighting(Adapter):
             fitted = fit_estimator(classifier, both.take(fold != k))
             self.classifiers_.append(fitted)
             test = fold == k
-            probabilities[test] = fitted.predict_proba(rows_for(fitted, both.X[test]))
+            probabilities[test] = self._probabilities(fitted, both.X[test])
         methods: Any = CALIBRATIONS if self.calibration == "auto" else (self.calibration,)
         self.calibration_: Calibration = select_calibration(
             probabilities, both.y, fold, methods, both.weight
         )
         calibrated = self.calibration_(probabilities)
         self.domain_auc_ = float(roc_auc_score(both.y, calibrated[:, 1], sample_weight=both.weight))
-        log_ratio = _log_odds(calibrated[both.y == 0])
-        self._shift = float(log_ratio.max())  # the exponential of the largest is then one
-        ratio, self._factor = scale_to_mean_one(
-            np.exp(log_ratio - self._shift), source.weight, self.clip
-        )
-        own = np.ones(source.n_rows) if source.weight is None else source.weight
-        self.weights_ = own * ratio
-        self.weights_ /= self.weights_.mean()
-        self.effective_sample_size_ = effective_sample_size(self.weights_)
-        self.max_share_ = float(self.weights_.max() / self.weights_.sum())
-        self._warn_if_apart(source.n_rows)
-        return source.with_(weight=self.weights_)
+        return _log_odds(calibrated[both.y == 0])
 
-    def weigh(self, X: Any) -> Floats:
-        """Return the density ratio of new source rows.
-
-        Parameters
-        ----------
-        X : array, CSR matrix, data frame, images or Domain
-            Rows with the columns of the source.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            On the scale of ``weights_``, with the same ``clip``; the geometric mean of what
-            the classifiers of the folds say.
-        """
-        from shiftlab.validation import check_columns
-
-        self._read_and_transform(X)  # checks the columns
-        rows = Domain.of(X, name="X")
-        check_columns(self._target_schema.with_(name="the fitted target"), rows, "weigh")
+    def _log_ratio(self, rows: Domain) -> Floats:
+        """Return the mean of what the classifiers of the folds say."""
         X = _matrix(rows)
-        log_ratio = np.mean(
-            [_log_odds(self.calibration_(c.predict_proba(X))) for c in self.classifiers_], axis=0
-        )
-        ratio: Floats = np.exp(log_ratio - self._shift) * self._factor
-        return ratio if self.clip is None else np.minimum(ratio, self.clip)
-
-    def _check(self, source: Domain, target: Domain) -> None:
-        for domain, role in ((source, "source"), (target, "target")):
-            if domain.n_rows < 2:
-                raise ValueError(
-                    f"ClassifierWeighting needs at least 2 rows on each side; the {role} has "
-                    f"{domain.n_rows} sample(s)"
-                )
-        if self.classifier is not None and not hasattr(self.classifier, "predict_proba"):
-            raise ValueError(
-                f"ClassifierWeighting: classifier={self.classifier!r} has no predict_proba; "
-                "wrap it in CalibratedClassifierCV, or use LogisticRegression"
+        return np.asarray(
+            np.mean(
+                [
+                    _log_odds(self.calibration_(self._probabilities(c, X)))
+                    for c in self.classifiers_
+                ],
+                axis=0,
             )
+        )
+
+    def _probabilities(self, classifier: Any, X: Any) -> Floats:
+        """Predict, and keep the source's probability from being zero.
+
+        Half a row of all is the least that can be told from none; one row with a probability
+        of exactly zero, as forests give it, would carry all of the weight.
+        """
+        p = np.asarray(classifier.predict_proba(rows_for(classifier, X)), dtype=np.float64)
+        p[:, 0] = np.maximum(p[:, 0], 0.5 / self._n_rows)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def _reason_to_warn(self) -> str:
+        if self.domain_auc_ <= OVERLAP_AUC:
+            return ""
+        return f"; a classifier tells the two apart with a held-out AUC of {self.domain_auc_:.3f}"
 
     def _choose(self, both: Domain, rng: np.random.RandomState) -> Any:
         if self.classifier is not None:
@@ -293,19 +238,6 @@ class ClassifierWeighting(Adapter):
         options = candidates(both, seed=rng.randint(2**31 - 1))
         self.classifier_ = choose_classifier(options, few, self.cv)
         return options[self.classifier_]
-
-    def _warn_if_apart(self, n: int) -> None:
-        size = self.effective_sample_size_
-        if self.domain_auc_ <= OVERLAP_AUC and size >= OVERLAP_SHARE * n:
-            return
-        warnings.warn(
-            f"ClassifierWeighting: source and target hardly overlap. The weighted source is worth "
-            f"{size:.1f} of its {n} rows (effective sample size), and a classifier tells the two "
-            f"apart with a held-out AUC of {self.domain_auc_:.3f}. Set clip= to bound the "
-            "weights, or align the features first, for example with CORAL.",
-            UserWarning,
-            stacklevel=4,
-        )
 
 
 def _domain_task(source: Domain, target: Domain) -> Domain:
