@@ -29,7 +29,7 @@ LEAST_WORTH = 0.02
 # Unless told otherwise, weights leave this many effective rows for each column that a model may
 # use, or this share of the rows where there are fewer.
 ROWS_A_COLUMN = 10
-MOST_WORTH = 0.9
+MOST_WORTH = 0.95
 LARGEST_LOG = 600.0  # its exponential is still far from overflow
 
 

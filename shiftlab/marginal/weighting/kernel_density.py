@@ -111,7 +111,7 @@ class KernelDensityWeighting(ImportanceWeighting):
     flatten : float or "auto", default="auto"
         Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
         some bias. "auto" is the largest that leaves ten effective rows for each column, or
-        nine tenths of the rows where there are fewer.
+        95% of the rows where there are fewer.
     random_state : int, RandomState or None, default=None
         Seed of the rows that carry the kernels and of the search.
 

@@ -181,10 +181,10 @@ class ULSIF(LeastSquaresRatio):
     of w to the density ratio. Bandwidth and :math:`\lambda` have the smallest leave-one-out
     score, in closed form on the coefficients that are not zero; scores that are not known to
     within a fifth, because they rest on few rows, do not count. The bound :math:`\alpha \ge 0`
-    is kept exactly, by a quadratic program of size b: setting negative coefficients of the solution without it to
-    zero can leave a ratio of mean 10 that is worse than weights of one. Columns are divided by
-    their pooled standard deviation; above 100 columns the first 100 principal components are
-    used.
+    is kept exactly, by a quadratic program of size b: setting negative coefficients of the
+    solution without it to zero can leave a ratio of mean 10 that is worse than weights of one.
+    Columns are divided by their pooled standard deviation; above 100 columns the first 100
+    principal components are used.
 
     It helps under covariate shift, as `ClassifierWeighting` does, and is the fastest of the
     weights on many rows. Where the ratio has long tails, `RULSIF` is steadier. It harms, like
@@ -209,7 +209,7 @@ class ULSIF(LeastSquaresRatio):
     flatten : float or "auto", default="auto"
         Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
         some bias. "auto" is the largest that leaves ten effective rows for each column, or
-        nine tenths of the rows where there are fewer.
+        95% of the rows where there are fewer.
     random_state : int, RandomState or None, default=None
         Seed of the centres and of the rows of the search.
 
