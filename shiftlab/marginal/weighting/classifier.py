@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from threadpoolctl import threadpool_limits
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
 from shiftlab.marginal.weighting.base import ImportanceWeighting
 from shiftlab.marginal.weighting.domain_classifiers import candidates, choose_classifier
+from shiftlab.marginal.weighting.rows import some_rows
 from shiftlab.stats.calibration import CALIBRATIONS, Calibration, select_calibration
 from shiftlab.supervised import fit_estimator, rows_for
 from shiftlab.validation import numeric_rows
@@ -23,8 +25,12 @@ __all__ = ["ClassifierWeighting"]
 
 Floats = NDArray[np.float64]
 
-# The domain classifier is chosen on at most this many rows; the winner is fitted on all.
+# The domain classifier is chosen on at most this many rows.
 ROWS_TO_CHOOSE_ON = 20_000
+# A fold's classifier of the list learns from at most this many; more hardly move it.
+ROWS_TO_TRAIN_ON = 100_000
+BLOCK = 50_000
+SMALL = 1_000_000  # numbers in both samples
 # Above this AUC the two samples hardly overlap.
 OVERLAP_AUC = 0.99
 
@@ -47,7 +53,7 @@ class ClassifierWeighting(ImportanceWeighting):
     no rows, and a warning then gives the overlap that was measured.
 
     Without ``classifier=``, one of a short list is chosen by held-out log-loss, on at most
-    20,000 rows: none (all weights are one), logistic regression on standardised columns with
+    20,000 rows, and trained on at most 100,000 in a fold: none (all weights are one), logistic regression on standardised columns with
     strong or weak penalty, the same with squares and products (up to 30 columns; exact for
     Gaussians), and boosted trees (up to 100 columns). Above 100 columns the logistic regressions
     work on the first 100 principal components of both samples together (of the uncentred matrix
@@ -179,7 +185,14 @@ class ClassifierWeighting(ImportanceWeighting):
             )
         both = _domain_task(source, target)
         self._n_rows = both.n_rows
-        n_folds = min(self.cv, source.n_rows, target.n_rows)
+        # threads that wait for each other cost many times the work on small samples
+        small = both.n_rows * both.n_features < SMALL
+        with threadpool_limits(1 if small else None, user_api="openmp"):
+            return self._cross_fit(both, rng)
+
+    def _cross_fit(self, both: Domain, rng: np.random.RandomState) -> Floats:
+        """Return the log odds of the source rows, each by classifiers that did not see it."""
+        n_folds = min(self.cv, *np.bincount(both.y))
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=rng.randint(2**31 - 1))
         fold = np.empty(both.n_rows, dtype=np.intp)
         for k, (_, test) in enumerate(splitter.split(np.zeros(both.n_rows), both.y)):
@@ -188,7 +201,10 @@ class ClassifierWeighting(ImportanceWeighting):
         probabilities = np.empty((both.n_rows, 2))
         self.classifiers_ = []
         for k in range(n_folds):
-            fitted = fit_estimator(classifier, both.take(fold != k))
+            learn = np.flatnonzero(fold != k)
+            if self.classifier is None:
+                learn = some_rows(learn, ROWS_TO_TRAIN_ON, rng)
+            fitted = fit_estimator(classifier, both.take(learn))
             self.classifiers_.append(fitted)
             test = fold == k
             probabilities[test] = self._probabilities(fitted, both.X[test])
@@ -219,7 +235,11 @@ class ClassifierWeighting(ImportanceWeighting):
         Half a row of all is the least that can be told from none; one row with a probability
         of exactly zero, as forests give it, would carry all of the weight.
         """
-        p = np.asarray(classifier.predict_proba(rows_for(classifier, X)), dtype=np.float64)
+        parts = [
+            classifier.predict_proba(rows_for(classifier, X[i : i + BLOCK]))
+            for i in range(0, X.shape[0], BLOCK)
+        ]
+        p = np.concatenate(parts).astype(np.float64)
         p[:, 0] = np.maximum(p[:, 0], 0.5 / self._n_rows)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 

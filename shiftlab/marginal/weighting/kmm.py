@@ -23,11 +23,12 @@ __all__ = ["KMM", "MeanMatching", "kernel_mean_matching", "project_to_mean_one"]
 
 Floats = NDArray[np.float64]
 
-BANDWIDTHS = (0.33, 0.6, 1.0)  # times the median distance
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)
+BANDWIDTHS = (0.3, 0.6, 1.0)  # times the median distance
+PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
 ROWS_TO_CHOOSE_ON = 2000
 LANDMARKS_TO_CHOOSE_ON = 100
 EXACT_ROWS = 1000
+EASY_PENALTY = 1e-3  # down to here Newton's method needs no help
 LEAST_GAIN = 0.95
 BLOCK = 20_000
 
@@ -166,8 +167,32 @@ def kernel_mean_matching(
     >>> found.weights.round(3).tolist()
     [0.25, 1.0, 1.75]
     """
-    weighted = features * share[:, None]
+    # From a strong penalty down, each solution starting the next: theta is about the same
+    # residual divided by the penalty.
+    steps = max(0, int(np.ceil(np.log10(EASY_PENALTY / penalty))))
+    path = [penalty * 10.0**k for k in range(steps, -1, -1)]
     direction = np.zeros(features.shape[1])
+    for before, now in zip([path[0], *path], path, strict=False):
+        accuracy = tol if now == penalty else max(tol, 1e-3)
+        found = _newton(
+            features, target_mean, share, now, bound, direction * (before / now), accuracy, max_iter
+        )
+        direction = found.direction
+    return found
+
+
+def _newton(
+    features: Floats,
+    target_mean: Floats,
+    share: Floats,
+    penalty: float,
+    bound: float,
+    direction: Floats,
+    tol: float,
+    max_iter: int,
+) -> MeanMatching:
+    """Minimise the dual of `kernel_mean_matching` from a starting point."""
+    weighted = features * share[:, None]
     scale = max(float(np.linalg.norm(target_mean)), np.finfo(float).tiny)
 
     def evaluate(theta: Floats) -> tuple[float, Floats, Floats, float]:
@@ -180,7 +205,7 @@ def kernel_mean_matching(
     value, gradient, beta, shift = evaluate(direction)
     for _ in range(max_iter):
         if np.linalg.norm(gradient) <= tol * scale:
-            return MeanMatching(beta, direction, shift, True)
+            break
         free = (beta > 0) & (beta < bound) & (share > 0)
         hessian = weighted[free].T @ features[free]
         middle = weighted[free].sum(axis=0)
@@ -192,7 +217,9 @@ def kernel_mean_matching(
         slope, size = float(gradient @ step), 1.0
         while size > 1e-10:
             moved = evaluate(direction + size * step)
-            if moved[0] <= value + 1e-4 * size * slope + 1e-15 * abs(value):
+            lower = moved[0] <= value + 1e-4 * size * slope
+            # near the optimum the value is lost in rounding before the gradient is
+            if lower or np.linalg.norm(moved[1]) < 0.5 * np.linalg.norm(gradient):
                 break
             size /= 2
         else:
@@ -388,34 +415,54 @@ class KMM(ImportanceWeighting):
         maps = [NystroemMap(landmarks, h * self._median) for h in bandwidths]
         # [map][sample][half]: features, judged below by the kernels of all bandwidths
         seen = [[[phi(X) for X, _ in sample] for sample in halves] for phi in maps]
+        n_final = 1 / float(a @ a)  # rows' worth of the fit that the choice is for
         left: dict[tuple[float, float], list[float]] = {}
         for learn, test in ((0, 1), (1, 0)):
             (_, p), (_, q) = halves[0][learn], halves[1][learn]
-            (_, p_test), (_, q_test) = halves[0][test], halves[1][test]
-            means = [q_test @ s[1][test] for s in seen]
-            plain = [
-                float(np.square(p_test @ s[0][test] - mean).sum())
-                for s, mean in zip(seen, means, strict=True)
-            ]
+            p_test = halves[0][test][1]
+            part = 1 / (float(p_test @ p_test) * n_final)
+
+            def residuals(w: Floats, test: int = test, part: float = part) -> Floats:
+                share = w / w.sum()
+                return np.array(
+                    [
+                        _residual(s[0][test], share, s[1][test], halves[1][test][1], part)
+                        for s in seen
+                    ]
+                )
+
+            plain = residuals(p_test)
             for h, s in zip(bandwidths, seen, strict=True):
                 for penalty in penalties:
                     found = kernel_mean_matching(
                         s[0][learn], q @ s[1][learn], p, penalty, self._bound(), tol=1e-4
                     )
                     w = np.clip(1 + s[0][test] @ found.direction - found.shift, 0, self._bound())
-                    total = float(p_test @ w)
-                    kept = [
-                        np.square((p_test * w) @ r[0][test] / total - mean).sum() / before
-                        if total > 0 and before > 0
-                        else np.inf
-                        for r, mean, before in zip(seen, means, plain, strict=True)
-                    ]
-                    left.setdefault((h, penalty), []).append(float(np.mean(kept)))
+                    usable = (p_test * w).sum() > 0 and (plain > 0).all()
+                    kept = float(np.mean(residuals(p_test * w) / plain)) if usable else np.inf
+                    left.setdefault((h, penalty), []).append(kept)
         best = min(left, key=lambda setting: np.mean(left[setting]))
         self.residual_ = float(np.mean(left[best]))
         self.bandwidth_, self.penalty_ = best
         if self.residual_ > LEAST_GAIN:
             self.penalty_, self.residual_ = np.inf, 1.0
+
+
+def _residual(
+    source: Floats, share: Floats, target: Floats, target_share: Floats, part: float
+) -> float:
+    """Squared distance of two means, with the variance that a larger sample would have.
+
+    What both samples' noise adds to the distance is taken out; of the source's, the part that
+    is left at the size of the fit is put back, so that uneven weights have their price.
+    """
+    between = share @ source, target_share @ target
+    noise = [
+        float(w**2 @ np.square(X - mean).sum(axis=1)) / max(1 - float(w @ w), 1e-3)
+        for X, w, mean in zip((source, target), (share, target_share), between, strict=True)
+    ]
+    distance = float(np.square(between[0] - between[1]).sum())
+    return max(distance - noise[0] - noise[1], 0.0) + part * noise[0]
 
 
 def _log(weights: Floats) -> Floats:

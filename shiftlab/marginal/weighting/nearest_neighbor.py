@@ -65,6 +65,16 @@ def most_likely_exponent(of_source: Floats, of_target: Floats, largest: float) -
     return largest if slope(largest) >= 0 else float(brentq(slope, 0.0, largest))
 
 
+def _systematic_sample(share: Floats, most: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Draw rows in proportion to their shares, none twice, as many as that allows.
+
+    Neighbours among them are then neighbours in the weighted sample.
+    """
+    n = min(most, int(1 / share.max() + 1e-9))
+    steps = np.cumsum(share) * n
+    return np.unique(np.searchsorted(steps, rng.uniform() + np.arange(n)).clip(max=len(share) - 1))
+
+
 class NearestNeighborWeighting(ImportanceWeighting):
     r"""Weight source rows by how near their neighbours are in both samples.
 
@@ -187,12 +197,7 @@ class NearestNeighborWeighting(ImportanceWeighting):
         a, b = shares(source), shares(target)
         both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
         self._nearest = NEAREST * median_distance(both, rng) ** 2
-        chosen = []
-        for weight in (a, b):
-            n, seen = len(weight), int((weight > 0).sum())
-            m = min(seen, self.n_points)
-            # in proportion to the weights, so that neighbours are those of the weighted sample
-            chosen.append(np.sort(rng.choice(n, m, replace=False, p=weight)))
+        chosen = [_systematic_sample(weight, self.n_points, rng) for weight in (a, b)]
         self._points = S[chosen[0]], T[chosen[1]]
         most = min(len(p) for p in self._points) - 1
         given = NEIGHBOURS if self.n_neighbors == "cv" else (self.n_neighbors,)
