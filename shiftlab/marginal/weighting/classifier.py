@@ -53,15 +53,16 @@ class ClassifierWeighting(ImportanceWeighting):
     no rows, and a warning then gives the overlap that was measured.
 
     Without ``classifier=``, one of a short list is chosen by held-out log-loss, on at most
-    20,000 rows, and trained on at most 100,000 in a fold: none (all weights are one), logistic regression on standardised columns with
-    strong or weak penalty, the same with squares and products (up to 30 columns; exact for
-    Gaussians), and boosted trees (up to 100 columns). Above 100 columns the logistic regressions
-    work on the first 100 principal components of both samples together (of the uncentred matrix
+    20,000 rows, and trained on at most 100,000 in a fold: none (all weights are one), logistic
+    regression on standardised columns with strong or weak penalty, the same with squares and
+    products (up to 30 columns; exact for Gaussians), and boosted trees (up to 100 columns). Above
+    100 columns the logistic regressions work on the first 100 principal components of both
+    samples together (of the uncentred matrix
     if it is sparse). Measured with 5,000 + 5,000 rows of Gaussians that differ in mean and
     covariance: rank correlation with the true ratio 1.00 for 1 column, .99 for 5, .98 for 20.
 
     Time O(cv n d^2) for the list's quadratic logistic regression and O(cv n d) for the others,
-    with up to 30 fits on 20,000 rows to choose; memory O(n d^2) where squares are used.
+    with up to 30 fits on 20,000 rows to choose; memory O(n d), with squares of 100,000 rows.
 
     Parameters
     ----------
