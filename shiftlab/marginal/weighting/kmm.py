@@ -18,6 +18,7 @@ from shiftlab.marginal.weighting.base import ImportanceWeighting
 from shiftlab.marginal.weighting.kernel_model import ROWS_FOR_MEDIAN, shares
 from shiftlab.marginal.weighting.rows import some_rows
 from shiftlab.stats.kernels import NystroemMap, median_distance
+from shiftlab.validation import check_memory
 
 __all__ = ["KMM", "MeanMatching", "kernel_mean_matching", "project_to_mean_one"]
 
@@ -369,6 +370,7 @@ class KMM(ImportanceWeighting):
             return np.zeros(len(S))
         most = EXACT_ROWS if len(S) <= EXACT_ROWS else self.n_landmarks
         landmarks = some_rows(S, most, rng)
+        check_memory(32.0 * len(S) * len(landmarks), "KMM (set a smaller n_landmarks=)")
         self._map = NystroemMap(landmarks, self.bandwidth_ * self._median)
         features = _in_blocks(self._map, S)
         found = kernel_mean_matching(
