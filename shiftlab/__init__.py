@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.marginal.alignment.coral import CORAL
+    from shiftlab.marginal.alignment.feature_augmentation import FeatureAugmentation
+    from shiftlab.marginal.alignment.linear_transport import LinearTransport
+    from shiftlab.marginal.alignment.location_scale import LocationScale
+    from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
@@ -35,7 +39,11 @@ _HOMES = {
     "ManyDiagnosis": "shiftlab.diagnosis",
     "Domain": "shiftlab.domain",
     "Facts": "shiftlab.adapter",
+    "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
+    "LocationScale": "shiftlab.marginal.alignment.location_scale",
+    "OptimalTransport": "shiftlab.marginal.alignment.optimal_transport",
     "Pipeline": "shiftlab.pipeline",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
@@ -56,8 +64,12 @@ __all__ = [
     "Diagnosis",
     "Domain",
     "Facts",
+    "FeatureAugmentation",
     "FineTune",
+    "LinearTransport",
+    "LocationScale",
     "ManyDiagnosis",
+    "OptimalTransport",
     "Pipeline",
     "PriorCorrection",
     "Resample",
