@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import type_of_target
 
 from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.frames import frame_like
 from shiftlab.stats import transport
 from shiftlab.stats.kernels import pooled_spread, squared_distances
-from shiftlab.validation import check_memory, numeric_rows
+from shiftlab.validation import check_memory, class_codes, numeric_rows
 
 __all__ = ["OptimalTransport", "smooth_displacement", "stratified_batches"]
 
@@ -141,12 +140,14 @@ class OptimalTransport(Adapter):
         Trained on the moved source, with its weights.
     method : {"entropic", "exact", "class_regularized", "unbalanced"}, default="entropic"
         Which problem is solved.
-    regularization : float, default=0.05
-        :math:`\varepsilon`, as a share of the median cost. Not used by "exact".
-    class_regularization : float, default=0.1
+    regularization : "auto" or float, default="auto"
+        :math:`\varepsilon`, as a share of the median cost. "auto" is 0.05, and 0.1 for
+        "class_regularized", where the penalty sharpens what the entropy blurs. Not used by
+        "exact".
+    class_regularization : float, default=0.2
         Weight of the penalty on mixed classes, on the same scale. With 0
         "class_regularized" is "entropic".
-    relaxation : float, default=1.0
+    relaxation : float, default=0.1
         Price of missed marginals for "unbalanced", on the same scale.
     solver : {"auto", "full", "minibatch"}, default="auto"
         One plan for all rows, or mini-batches. "auto" takes the second above 36 million
@@ -221,7 +222,7 @@ class OptimalTransport(Adapter):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Adapter._parameter_constraints,
         "method": [StrOptions({"entropic", "exact", "class_regularized", "unbalanced"})],
-        "regularization": [Interval(Real, 0, None, closed="neither")],
+        "regularization": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "class_regularization": [Interval(Real, 0, None, closed="left")],
         "relaxation": [Interval(Real, 0, None, closed="neither")],
         "solver": [StrOptions({"auto", "full", "minibatch"})],
@@ -236,9 +237,9 @@ class OptimalTransport(Adapter):
         estimator: Any = None,
         *,
         method: str = "entropic",
-        regularization: float = 0.05,
-        class_regularization: float = 0.1,
-        relaxation: float = 1.0,
+        regularization: float | str = "auto",
+        class_regularization: float = 0.2,
+        relaxation: float = 0.1,
         solver: str = "auto",
         batch_size: int = 1000,
         n_epochs: int = 3,
@@ -258,6 +259,11 @@ class OptimalTransport(Adapter):
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         codes = self._codes(source)
+        self._epsilon = (
+            (0.1 if self.method == "class_regularized" else 0.05)
+            if self.regularization == "auto"
+            else float(self.regularization)
+        )
         rows = numeric_rows(source, "OptimalTransport")
         X = rows.astype(np.float64, copy=False)
         Y = numeric_rows(target, "OptimalTransport").astype(np.float64, copy=False)
@@ -332,20 +338,14 @@ class OptimalTransport(Adapter):
     # -- the parts ------------------------------------------------------------------------------
 
     def _codes(self, source: Domain) -> NDArray[np.intp]:
-        """Classes of the source rows as 0..k-1, -1 where unknown; all zero where not needed."""
-        codes = np.zeros(source.n_rows, dtype=np.intp)
-        needed = self.method == "class_regularized"
-        kind = "none" if source.n_labelled == 0 else type_of_target(source.y[source.labelled])
-        if kind in ("binary", "multiclass"):
-            codes[:] = -1
-            codes[source.labelled] = np.unique(source.y[source.labelled], return_inverse=True)[1]
-        elif needed:
-            raise ValueError(
-                "OptimalTransport(method='class_regularized') needs class labels on the source; "
-                f"got {'no label' if kind == 'none' else f'labels that are {kind}'}. "
-                "method='entropic' needs none."
-            )
-        return codes
+        """Classes of the source rows: for the penalty, and for batches that hold each."""
+        who = f"OptimalTransport(method={self.method!r})"
+        try:
+            return class_codes(source, who, "method='entropic'")
+        except ValueError:
+            if self.method == "class_regularized":
+                raise
+            return np.zeros(source.n_rows, dtype=np.intp)
 
     def _in_units(self, X: Floats) -> Floats:
         return np.asarray((X - self._centre) / self._unit)
@@ -367,7 +367,7 @@ class OptimalTransport(Adapter):
     ) -> transport.Transport:
         size = len(A) * len(B)
         # float32 has digits enough where costs are divided by no less than a hundredth
-        precise = self.method == "exact" or self.regularization < 0.01
+        precise = self.method == "exact" or self._epsilon < 0.01
         float32 = not precise and (size > DOUBLE or self.solver_ == "minibatch")
         kind = np.float32 if float32 else np.float64
         copies = 4 if self.method == "exact" else 2
@@ -384,7 +384,7 @@ class OptimalTransport(Adapter):
                 cost,
                 a,
                 b,
-                self.regularization,
+                self._epsilon,
                 codes,
                 self.class_regularization,
                 start=start,
@@ -394,7 +394,7 @@ class OptimalTransport(Adapter):
             cost,
             a,
             b,
-            self.regularization,
+            self._epsilon,
             relaxation=self.relaxation if self.method == "unbalanced" else None,
             start=start,
             max_iter=self.max_iter,
