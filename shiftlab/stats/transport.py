@@ -248,7 +248,7 @@ def sinkhorn(
         while True:
             columns = np.asarray((a * u).astype(kind) @ kernel, dtype=np.float64)
             n_iter += 1
-            lost = bool(columns.min() < SMALLEST_SUM)
+            lost = not _holds(columns)
             if lost:
                 g_next = damp * _soft_minimum_of_columns(cost, penalty, f, a, eps)
             else:
@@ -259,17 +259,24 @@ def sinkhorn(
             if finished:
                 break  # f is the answer to g, so that the rows are right
             g = g_next
-            v = np.exp(np.clip((g - g0) / eps, -700, 700))
+            if lost or np.abs(g - g0).max() > LARGEST_SCALING * eps:
+                break
+            v = np.exp((g - g0) / eps)
             rows = np.asarray(kernel @ (b * v).astype(kind), dtype=np.float64)
-            if lost or not SMALLEST_SUM < rows.min() <= rows.max() < 1 / SMALLEST_SUM:
+            if not _holds(rows):
                 break
             f = damp * (f0 - eps * np.log(rows))
-            u = np.exp((f - f0) / eps)
-            if max(np.abs(f - f0).max(), np.abs(g - g0).max()) > LARGEST_SCALING * eps:
+            if np.abs(f - f0).max() > LARGEST_SCALING * eps:
                 break
+            u = np.exp((f - f0) / eps)
     kernel *= (a * u).astype(kind)[:, None]
     kernel *= (b * v).astype(kind)
     return Transport(kernel, error, error <= tol, n_iter, f, g)
+
+
+def _holds(sums: Floats) -> bool:
+    """Whether sums of the kernel are neither lost to underflow nor too large."""
+    return bool(sums.min() > SMALLEST_SUM and sums.max() < 1 / SMALLEST_SUM)
 
 
 Penalty = tuple[Floats, NDArray[np.intp]] | None

@@ -66,11 +66,13 @@ class FeatureAugmentation(Adapter):
     partly the same and partly not. It assumes an estimator that works with inner products and
     is regularised (linear models, support vector machines, ridge regression). Without labelled
     target rows nothing trains the target's part, and a warning says so. It harms when the
-    domains agree: what is common is then shrunk, and what is not is fitted to noise; and where
-    neighbours or trees decide, for which the copies mean little. Measured with logistic
-    regression (500 source rows, 20 labelled target rows, five columns, ten seeds): where Y
-    given X differs in the sign of one of two relevant columns, accuracy is @HELP@; where
-    nothing differs, @HARM@.
+    domains agree, since what is special to each is then fitted to noise; and where neighbours
+    or trees decide, for which the copies mean little. Measured with logistic regression (500
+    source rows, 40 labelled target rows, five columns, ten seeds), with the source only, the 40
+    rows only, both pooled, and this:
+
+    - the effect of one of the five columns has another sign: .702, .908, .721, .919
+    - nothing differs: .954, .903, .954, .934
 
     Time and memory O((2 + k) n d) for k sources, checked against the memory at hand where X is
     dense. Sparse rows stay sparse. Images become rows of values.
@@ -93,7 +95,7 @@ class FeatureAugmentation(Adapter):
     Raises
     ------
     ValueError
-        In `fit`, for text columns, NaN or infinity.
+        In `fit`, for a source without labels, text columns, NaN or infinity.
 
     Warns
     -----
@@ -119,6 +121,7 @@ class FeatureAugmentation(Adapter):
     facts: ClassVar[Facts] = Facts(
         handles=("marginal", "conditional"),
         assumes="Y given X is partly common, partly not, and a few target labels are known.",
+        source_labels=True,
         target_labels="optional",
         inputs=("dense", "sparse", "frame", "images"),
         cost="time and memory O((2 + k) n d) for k sources",

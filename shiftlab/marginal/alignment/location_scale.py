@@ -26,7 +26,7 @@ BANDWIDTHS = (0.5, 1.0, 2.0)  # times the median distance
 FIT_ROWS = 20_000  # source rows that the parameters are fitted on
 DOUBLE = 1_000_000  # features of all rows above which they are computed in float32
 MAX_ITER = 500
-PULL = 0.1  # times (1 / n_s + 1 / n_t), which is the size of the noise in a squared MMD
+PULL = 0.3  # times (1 / n_s + 1 / n_t), which is the size of the noise in a squared MMD
 COMMON = 0.1  # of that, for a move that all classes share
 
 
@@ -146,19 +146,24 @@ class LocationScale(Adapter):
 
     so that :math:`P(X|Y)` may change by location and scale, and P(Y) as well. The rows of a class
     are then weighted by :math:`\pi_c` over its share in the source, so that the estimator must
-    take weights. The smallest moves are preferred, by a small quadratic penalty: where the
-    shares alone explain the target, nothing moves. That several explanations fit is possible
-    all the same; nothing but this preference decides between them.
+    take weights. Several explanations may fit a target. A small quadratic penalty prefers moves
+    that all classes share, and among these small ones: where the shares alone explain the
+    target, hardly anything moves. Three starts are tried (new shares and no move, one move that
+    matches the moments, neither), and the best end is taken.
 
     It helps when every column was measured on another scale or with an offset (of its own in
     every class, if so told). It harms when columns did not change and only the distribution did.
-    Measured with logistic regression (500 + 500 rows, five columns, ten seeds): a covariate
-    shift, one relevant column moved by 1 at standard deviation .8, has accuracy @COV@.
-    A class share that falls from .5 to .1 has @LAB@.
+    Measured with logistic regression (500 + 500 rows, five columns, ten seeds), without
+    adaptation, with this and with ``per_class=True``:
 
-    Time O((n_s d + k d) D) an evaluation, D = 201, on at most 20,000 source rows (drawn
-    evenly at random), and up to a few hundred evaluations; memory O(n D), for which both
-    sides are read in blocks.
+    - covariate shift, one relevant column moved by 1 at standard deviation .8: .996, .625, .818
+    - label shift, the share of a class falls from .5 to .1: .924, .625, .957
+    - nothing differs: .987, .969, .955
+    - all columns scaled and shifted: .853, .969, .914
+
+    Time O((n d + k d) D) an evaluation, D = 201, on at most 20,000 source rows (drawn at random
+    from every class), and some hundred evaluations; the target is read once. Memory O(n d)
+    and, for the rows that are fitted, O(n D).
 
     Parameters
     ----------
@@ -277,9 +282,7 @@ class LocationScale(Adapter):
             changes["weight"] = own * (prior / held)[codes]
         else:
             self.scale_, self.shift_ = scale[0], shift[0]
-        return source.with_(
-            X=frame_like(source.X, moved) if source.is_frame else moved, **changes
-        )
+        return source.with_(X=frame_like(source.X, moved) if source.is_frame else moved, **changes)
 
     def _transform_target(self, target: Domain) -> Domain:
         if target.is_image or target.is_sparse:

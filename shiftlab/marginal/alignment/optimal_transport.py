@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 FULL = 6000 * 6000  # entries of a plan above which solver="auto" takes mini-batches
 DOUBLE = 2000 * 2000  # entries of a plan above which it is held in float32, as in batches
+TOL = 1e-4  # of the marginals, as a share of the mass: far below the noise of any sample
 ANCHORS = 5000  # fitted rows that new rows look at
 
 
@@ -111,21 +112,27 @@ class OptimalTransport(Adapter):
     - ``"entropic"``: the problem above, solved in the log domain.
     - ``"exact"``: without the entropy, by network simplex. The plan is nearly a permutation.
     - ``"class_regularized"``: with a penalty on target rows that receive mass from several
-      source classes. It wants labels on the source, and is the best of the four on real data
-      with classes.
+      source classes. It needs class labels on the source.
     - ``"unbalanced"``: the marginals may be missed, at a price of ``relaxation`` times their
       KL divergence. Mass that finds nothing near is dropped: the weights of `source_` are the
       mass that is left, so that the estimator must take weights.
 
     It helps when the target is the same task seen through a smooth change of the features that
     moves no row past another (a gradient of a convex function), with the class shares of the
-    source. It harms when rows are where they should be and only their number differs: it then
-    gives target rows the labels of the wrong source rows. Measured with logistic regression
-    (500 + 500 rows, five columns, ten seeds): @HARM@.
+    source. It harms when rows are where they should be and only their number differs: target
+    rows are then given the labels of the wrong source rows. Measured with logistic regression
+    (500 + 500 rows, five columns, ten seeds), without adaptation, with "entropic" and with
+    "unbalanced":
 
-    Entropic plans blur. Barycentres are closer to each other than rows of the target, the
-    more so the larger ``regularization`` and the more columns: a classifier hardly minds, a
-    regression does.
+    - covariate shift, one relevant column moved by 1 at standard deviation .8: .996, .624, .900
+    - label shift, the share of a class falls from .5 to .1: .924, .605, .862
+    - nothing differs: .987, .965, .979
+    - all columns scaled and shifted: .853, .964, .914
+
+    Entropic plans blur: barycentres are closer to each other than rows of the target, the
+    more so the larger ``regularization`` and the more columns. Classifiers hardly mind. A ridge
+    regression on 20 columns has R2 1.00 without adaptation where nothing differs, .86 with
+    "entropic", and .91 with ``regularization=0.01``.
 
     Time O(n_s n_t d) for each plan and O(n_s n_t) for each of its iterations; memory two
     n_s x n_t matrices (float32 above 4 million entries), checked against the memory at hand.
@@ -142,8 +149,8 @@ class OptimalTransport(Adapter):
         Which problem is solved.
     regularization : "auto" or float, default="auto"
         :math:`\varepsilon`, as a share of the median cost. "auto" is 0.05, and 0.1 for
-        "class_regularized", where the penalty sharpens what the entropy blurs. Not used by
-        "exact".
+        "class_regularized", where the penalty sharpens what the entropy blurs (settings that
+        did well between MNIST, USPS and printed digits). Not used by "exact".
     class_regularization : float, default=0.2
         Weight of the penalty on mixed classes, on the same scale. With 0
         "class_regularized" is "entropic".
@@ -373,7 +380,7 @@ class OptimalTransport(Adapter):
         copies = 4 if self.method == "exact" else 2
         check_memory(
             float(copies * np.dtype(kind).itemsize * size),
-            f"OptimalTransport with one plan of {len(A)} x {len(B)} (solver='minibatch' needs less)",
+            f"one transport plan of {len(A)} x {len(B)} rows (solver='minibatch' needs less)",
         )
         cost = squared_distances(A.astype(kind), B.astype(kind))
         cost *= 1 / self._scale
@@ -388,6 +395,7 @@ class OptimalTransport(Adapter):
                 codes,
                 self.class_regularization,
                 start=start,
+                tol=TOL,
                 max_iter=self.max_iter,
             )
         return transport.sinkhorn(
@@ -397,6 +405,7 @@ class OptimalTransport(Adapter):
             self._epsilon,
             relaxation=self.relaxation if self.method == "unbalanced" else None,
             start=start,
+            tol=TOL,
             max_iter=self.max_iter,
         )
 
