@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.marginal.alignment.coral import CORAL
+    from shiftlab.marginal.alignment.feature_augmentation import FeatureAugmentation
+    from shiftlab.marginal.alignment.linear_transport import LinearTransport
+    from shiftlab.marginal.alignment.location_scale import LocationScale
+    from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -46,8 +50,12 @@ _HOMES = {
     "ManyDiagnosis": "shiftlab.diagnosis",
     "Domain": "shiftlab.domain",
     "Facts": "shiftlab.adapter",
+    "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
+    "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
+    "LocationScale": "shiftlab.marginal.alignment.location_scale",
+    "OptimalTransport": "shiftlab.marginal.alignment.optimal_transport",
     "Pipeline": "shiftlab.pipeline",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "RULSIF": "shiftlab.marginal.weighting.rulsif",
@@ -74,11 +82,15 @@ __all__ = [
     "Diagnosis",
     "Domain",
     "Facts",
+    "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
     "KernelDensityWeighting",
+    "LinearTransport",
+    "LocationScale",
     "ManyDiagnosis",
     "NearestNeighborWeighting",
+    "OptimalTransport",
     "Pipeline",
     "PriorCorrection",
     "Resample",

@@ -20,9 +20,13 @@ ADAPTERS: dict[str, str] = {
     "GaussianWeighting": "shiftlab.marginal.weighting.gaussian",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "CORAL": "shiftlab.marginal.alignment.coral",
+    "OptimalTransport": "shiftlab.marginal.alignment.optimal_transport",
+    "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
+    "LocationScale": "shiftlab.marginal.alignment.location_scale",
     "FineTune": "shiftlab.label_space.finetune",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
+    "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
+from sklearn.utils.multiclass import type_of_target
 
 from shiftlab.domain import Domain
 
@@ -19,6 +20,7 @@ __all__ = [
     "check_memory",
     "check_pair",
     "check_values",
+    "class_codes",
     "flatten_images",
     "numeric_rows",
     "read_source",
@@ -184,6 +186,35 @@ def check_values(domain: Domain, estimator: Any, who: str) -> None:
     if not (domain.is_frame or domain.is_image):
         takes_missing = estimator is None or get_tags(estimator).input_tags.allow_nan
         numeric_rows(domain, who, sparse=True, missing=takes_missing)
+
+
+def class_codes(source: Domain, who: str, instead: str) -> NDArray[np.intp]:
+    """Return the classes of the rows as 0 to k - 1, and -1 where the label is unknown.
+
+    Parameters
+    ----------
+    source : Domain
+        Whose labels to read.
+    who, instead : str
+        The adapter, and the setting that needs no classes, for the message.
+
+    Returns
+    -------
+    int ndarray of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        Without labels, or for labels that are no classes.
+    """
+    kind = "no label" if source.n_labelled == 0 else type_of_target(source.y[source.labelled])
+    if kind not in ("binary", "multiclass"):
+        raise ValueError(
+            f"{who} needs class labels on the source; got {kind}; {instead} needs none"
+        )
+    codes = np.full(source.n_rows, -1, dtype=np.intp)
+    codes[source.labelled] = np.unique(source.y[source.labelled], return_inverse=True)[1]
+    return codes
 
 
 def _check_finite(X: Any, domain: Domain, who: str, missing: bool) -> None:

@@ -28,9 +28,19 @@ from shiftlab.experiments.store import ResultsStore
 HERE = Path(__file__).parent
 SIZES = (500, 2_000, 5_000, 10_000, 100_000)
 MILLION = ("CORAL", "LinearTransport", "ClassifierWeighting", "ULSIF")
-FIELDS = (
-    "case n seconds MB slope correlation log_correlation effective zeros objective error".split()
-)
+FIELDS = [
+    "case",
+    "n",
+    "seconds",
+    "MB",
+    "slope",
+    "correlation",
+    "log_correlation",
+    "effective",
+    "zeros",
+    "objective",
+    "error",
+]
 # Peers that grow with the square of n are not asked for sizes that would take minutes.
 TOO_SLOW = 30.0
 

@@ -152,9 +152,7 @@ CASES: dict[str, Callable[[], Fit]] = {
     "skada LinearOT": lambda: skada("LinearOTMappingAdapter"),
     "skada SubspaceAlignment": lambda: skada("SubspaceAlignmentAdapter", n_components=5),
     "skada TCA": lambda: skada("TransferComponentAnalysisAdapter", n_components=5),
-    "skada TransferJointMatching": lambda: skada(
-        "TransferJointMatchingAdapter", n_components=5
-    ),
+    "skada TransferJointMatching": lambda: skada("TransferJointMatchingAdapter", n_components=5),
     "skada OTMapping (exact)": lambda: skada("OTMappingAdapter"),
     "skada EntropicOT": lambda: skada("EntropicOTMappingAdapter"),
     "skada ClassRegularizerOT": lambda: skada("ClassRegularizerOTMappingAdapter"),

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.frames import frame_like
+from shiftlab.stats.kernels import pooled_spread
 from shiftlab.validation import check_memory, numeric_rows
 
 __all__ = ["CORAL", "coral_map", "shrunk_covariance"]
@@ -178,33 +179,35 @@ class CORAL(Adapter):
         self.shrinkage = shrinkage
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
-        d = source.n_features
+        who, d = type(self).__name__, source.n_features
         for domain, role in ((source, "source"), (target, "target")):
             if domain.n_rows < 2:
                 raise ValueError(
-                    f"CORAL needs at least 2 rows on each side for a covariance; the {role} "
+                    f"{who} needs at least 2 rows on each side for a covariance; the {role} "
                     f"has {domain.n_rows} sample(s)"
                 )
-        check_memory(8.0 * 8 * d * d, f"CORAL on {d} columns (reduce them first, with PCA)")
-        rows = numeric_rows(source, "CORAL")
+        check_memory(8.0 * 8 * d * d, f"{who} on {d} columns (reduce them first, with PCA)")
+        rows = numeric_rows(source, who)
         X_source = rows.astype(np.float64, copy=False)
-        X_target = numeric_rows(target, "CORAL").astype(np.float64, copy=False)
+        X_target = numeric_rows(target, who).astype(np.float64, copy=False)
         # In units of the pooled spread, so that shrinkage treats all columns alike.
-        unit = np.sqrt((X_source.var(axis=0) + X_target.var(axis=0)) / 2)
-        unit[unit == 0] = 1.0
+        unit = pooled_spread(X_source, X_target)
         mean_s, covariance_s, self.source_shrinkage_ = shrunk_covariance(
             X_source / unit, source.weight, self.shrinkage
         )
         mean_t, covariance_t, self.target_shrinkage_ = shrunk_covariance(
             X_target / unit, target.weight, self.shrinkage
         )
-        self.map_ = coral_map(covariance_s, covariance_t) * unit / unit[:, None]
+        self.map_ = self._map(covariance_s, covariance_t) * unit / unit[:, None]
         self.source_mean_, self.target_mean_ = mean_s * unit, mean_t * unit
         start = self.target_mean_ if self.center else self.source_mean_
         moved = ((X_source - self.source_mean_) @ self.map_ + start).astype(rows.dtype, copy=False)
         return source.with_(X=frame_like(source.X, moved) if source.is_frame else moved)
 
+    def _map(self, source_covariance: Floats, target_covariance: Floats) -> Floats:
+        return coral_map(source_covariance, target_covariance)
+
     def _transform_target(self, target: Domain) -> Domain:
         if target.is_image or target.is_sparse:
-            return target.with_(X=numeric_rows(target, "CORAL"))
+            return target.with_(X=numeric_rows(target, type(self).__name__))
         return target
