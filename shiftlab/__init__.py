@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
+    from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
+    from shiftlab.marginal.alignment.gfk import GFK
+    from shiftlab.marginal.alignment.jda import JDA
+    from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
+    from shiftlab.marginal.alignment.tca import TCA
+    from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
@@ -41,6 +47,12 @@ _HOMES = {
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "Transform": "shiftlab.pipeline",
+    "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
+    "GFK": "shiftlab.marginal.alignment.gfk",
+    "JDA": "shiftlab.marginal.alignment.jda",
+    "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
+    "TCA": "shiftlab.marginal.alignment.tca",
+    "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -50,8 +62,12 @@ _HOMES = {
 
 __all__ = [
     "CORAL",
+    "GFK",
+    "JDA",
+    "TCA",
     "AdaptedEstimator",
     "Adapter",
+    "BalancedDistribution",
     "ClassifierWeighting",
     "Diagnosis",
     "Domain",
@@ -62,6 +78,8 @@ __all__ = [
     "PriorCorrection",
     "Resample",
     "SchemaAlignment",
+    "SubspaceAlignment",
+    "TransferJointMatching",
     "Transform",
     "__version__",
     "diagnose",
