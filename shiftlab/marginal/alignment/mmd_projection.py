@@ -61,10 +61,13 @@ class KernelFeatures:
         basis of the span of the rows that were fitted.
     nystroem : NystroemMap or None
         For the Gaussian kernel.
+    length : float
+        Root mean square length of the rows in their units.
     """
 
     shift: Floats
     unit: Floats
+    length: float
     basis: Floats | None = None
     nystroem: NystroemMap | None = None
 
@@ -73,6 +76,7 @@ class KernelFeatures:
         rows = (X - self.shift) / self.unit
         if self.nystroem is not None:
             return self.nystroem(rows)
+        rows /= self.length
         return rows if self.basis is None else np.asarray(rows @ self.basis)
 
 
@@ -123,15 +127,14 @@ def kernel_features(
     rows = np.concatenate([source, target])
     rows -= shift
     rows /= unit
+    length = float(np.sqrt(weight @ np.einsum("ij,ij->i", rows, rows) / weight.sum())) or 1.0
     if kernel == "linear":
-        diagonal = np.einsum("ij,ij->i", rows, rows)
-        length = np.sqrt(weight @ diagonal / weight.sum()) or 1.0
         rows /= length
         basis = None
         if d > n:
             basis, _ = orthonormal_rows_basis(rows, f"{who} on {n} rows")
             rows = rows @ basis
-        return KernelFeatures(shift, unit * length, basis), rows
+        return KernelFeatures(shift, unit, length, basis), rows
     if bandwidth is None:
         bandwidth = median_distance(rows, rng)
     landmarks = rows
@@ -148,7 +151,7 @@ def kernel_features(
     F = np.empty((n, nystroem.root.shape[1]))
     for start in range(0, n, BLOCK):
         F[start : start + BLOCK] = nystroem(rows[start : start + BLOCK])
-    return KernelFeatures(shift, unit, nystroem=nystroem), F
+    return KernelFeatures(shift, unit, length, nystroem=nystroem), F
 
 
 def mean_differences(
@@ -185,23 +188,24 @@ def mean_differences(
     side = np.repeat([0, 1], [n_source, n - n_source])
     signed = np.where(side == 0, weight, -weight)
     total = np.bincount(side, weight, minlength=2)
-    values, rows, columns = [signed / total[side]], [np.zeros(n, dtype=np.intp)], [np.arange(n)]
+    values, columns = [signed / total[side]], [np.arange(n)]
+    terms: list[NDArray[np.intp]] = [np.zeros(n, dtype=np.intp)]
     n_terms = 1
     if codes is not None:
         n_classes = int(codes.max()) + 1
         known = np.flatnonzero(codes >= 0)
         cell = 2 * codes[known] + side[known]
         mass = np.bincount(cell, weight[known], minlength=2 * n_classes).reshape(-1, 2)
-        shared = (mass > 0).all(axis=1)
-        term = np.cumsum(shared)  # 1, 2, ... for the shared classes
+        shared: NDArray[np.bool_] = np.all(mass > 0, axis=1)
+        term = np.cumsum(shared, dtype=np.intp)  # 1, 2, ... for the shared classes
         kept = shared[codes[known]]
         known, cell = known[kept], cell[kept]
         values.append(signed[known] / mass.ravel()[cell])
-        rows.append(term[codes[known]])
+        terms.append(term[codes[known]])
         columns.append(known)
         n_terms += int(shared.sum())
     return sp.csr_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        (np.concatenate(values), (np.concatenate(terms), np.concatenate(columns))),
         shape=(n_terms, n),
     )
 
@@ -302,17 +306,20 @@ def root_of(Q: Floats) -> tuple[Floats, Floats]:
 
 
 class Projection:
-    r"""Map feature rows by directions of length one, :math:`z = C^\top (f - \bar f)`.
+    r"""Map feature rows by directions of length one, :math:`z = \ell\, C^\top (f - \bar f)`.
 
     Directions of length one give components the spread that the rows have along them, as in
     PCA; scaled to unit scatter instead, weak components would count as much as strong ones.
+    :math:`\ell` brings features of length one back to the units of the rows.
 
     Parameters
     ----------
     problem : ProjectionProblem
         Whose feature rows the map is made for.
     directions : ndarray of shape (p, k)
-        Of any length and sign.
+        Of any length.
+    length : float
+        The factor :math:`\ell`.
     spherical : bool
         Whether mapped rows are scaled to one length, the root mean square of their lengths.
 
@@ -322,11 +329,10 @@ class Projection:
         The mapped rows of the problem.
     """
 
-    def __init__(self, problem: ProjectionProblem, directions: Floats, spherical: bool) -> None:
-        length = np.linalg.norm(directions, axis=0)
-        largest = np.abs(directions).argmax(axis=0)
-        negative = directions[largest, np.arange(len(largest))] < 0
-        self.directions = directions / np.where(negative, -length, length)
+    def __init__(
+        self, problem: ProjectionProblem, directions: Floats, length: float, spherical: bool
+    ) -> None:
+        self.directions = directions * (length / np.linalg.norm(directions, axis=0))
         self.offset = problem.mean @ self.directions
         self.radius: float | None = None
         self.fitted = self(problem.F)
@@ -371,7 +377,7 @@ class MMDProjection(Adapter):
         "random_state": ["random_state"],
     }
 
-    def _project(self, problem: ProjectionProblem, source: Domain) -> Projection:
+    def _project(self, problem: ProjectionProblem, source: Domain, length: float) -> Projection:
         raise NotImplementedError(f"{type(self).__name__} must define _project")
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
@@ -391,7 +397,7 @@ class MMDProjection(Adapter):
         problem = ProjectionProblem(F, weight)
         possible = problem.root.shape[1]
         self.n_components_ = choose_size(self.n_components, possible, MOST, who)
-        projection = self._project(problem, source)
+        projection = self._project(problem, source, self._features.length)
         mapped = projection.fitted[: source.n_rows].astype(dtype, copy=False)
         del projection.fitted
         self._projection = projection

