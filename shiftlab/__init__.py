@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
+    from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
     from shiftlab.marginal.alignment.feature_augmentation import FeatureAugmentation
+    from shiftlab.marginal.alignment.gfk import GFK
+    from shiftlab.marginal.alignment.jda import JDA
     from shiftlab.marginal.alignment.linear_transport import LinearTransport
     from shiftlab.marginal.alignment.location_scale import LocationScale
     from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
+    from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
+    from shiftlab.marginal.alignment.tca import TCA
+    from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -63,6 +69,12 @@ _HOMES = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "Transform": "shiftlab.pipeline",
     "ULSIF": "shiftlab.marginal.weighting.ulsif",
+    "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
+    "GFK": "shiftlab.marginal.alignment.gfk",
+    "JDA": "shiftlab.marginal.alignment.jda",
+    "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
+    "TCA": "shiftlab.marginal.alignment.tca",
+    "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -72,12 +84,16 @@ _HOMES = {
 
 __all__ = [
     "CORAL",
+    "GFK",
+    "JDA",
     "KLIEP",
     "KMM",
     "RULSIF",
+    "TCA",
     "ULSIF",
     "AdaptedEstimator",
     "Adapter",
+    "BalancedDistribution",
     "ClassifierWeighting",
     "Diagnosis",
     "Domain",
@@ -95,6 +111,8 @@ __all__ = [
     "PriorCorrection",
     "Resample",
     "SchemaAlignment",
+    "SubspaceAlignment",
+    "TransferJointMatching",
     "Transform",
     "__version__",
     "diagnose",
