@@ -207,8 +207,9 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
     adapters = list_adapters()
     chosen: list[Recommendation] = []
     for difference in wanted:
+        # what an adapter is for comes first; JDA touches the conditional but assumes that X moved
         fitting = [
-            a for a in adapters if difference in a.facts.handles and _fits(a.facts, situation)
+            a for a in adapters if a.facts.handles[0] == difference and _fits(a.facts, situation)
         ]
         # weights cost more than they correct where they leave few rows or cannot reach many
         lost = situation.effective_share < FEW_LEFT or situation.beyond > FEW_LEFT

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from shiftlab import JDA, TCA, BalancedDistribution, Domain, TransferJointMatching
+from shiftlab import (
+    GFK,
+    JDA,
+    TCA,
+    BalancedDistribution,
+    Domain,
+    SubspaceAlignment,
+    TransferJointMatching,
+)
 from shiftlab.marginal.alignment import mmd_projection
 from shiftlab.marginal.alignment.mmd_projection import (
     ProjectionProblem,
@@ -12,6 +20,9 @@ from shiftlab.marginal.alignment.mmd_projection import (
     mean_differences,
 )
 from shiftlab.stats.kernels import gaussian_kernel
+
+# Pseudo-labels of noise do not settle, and that is not what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*pseudo-labels still changed:UserWarning")
 
 EVERY = [TCA, TransferJointMatching, JDA, BalancedDistribution]
 
@@ -220,3 +231,15 @@ def test_too_little_memory_is_said_before_the_work(kind, monkeypatch):
     monkeypatch.setattr("shiftlab.validation.available_memory", lambda: 1000.0)
     with pytest.raises(MemoryError, match=f"{kind.__name__} on 90 rows with 6 columns"):
         kind().fit((source, y), target)
+
+
+@pytest.mark.parametrize("kind", [*EVERY, GFK, SubspaceAlignment])
+def test_components_do_not_carry_the_names_of_columns(kind):
+    source, y, target = two_samples(d=4)
+    named = (
+        Domain(source, y, feature_names=list("abcd")),
+        Domain(target, feature_names=list("abcd")),
+    )
+    adapter = kind().fit(*named)
+    assert adapter.source_.X.shape[1] == 4
+    assert adapter.source_.feature_names is None

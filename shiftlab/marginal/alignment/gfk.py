@@ -220,9 +220,9 @@ class GFK(Adapter):
         k = choose_size(self.n_components, most, most, "GFK")
         self.n_components_ = k
         self.flow_ = geodesic_flow_map(axes[0][:, :k], axes[1][:, :k])
-        return source.with_(X=(rows @ self.flow_).astype(dtype, copy=False))
+        return source.with_(X=(rows @ self.flow_).astype(dtype, copy=False), feature_names=None)
 
     def _transform_target(self, target: Domain) -> Domain:
         rows = numeric_rows(target, "GFK")
         mapped = (rows - self.mean_) / self.unit_ @ self.flow_
-        return target.with_(X=np.asarray(mapped.astype(rows.dtype, copy=False)))
+        return target.with_(X=np.asarray(mapped.astype(rows.dtype, copy=False)), feature_names=None)

@@ -401,7 +401,7 @@ class MMDProjection(Adapter):
         mapped = projection.fitted[: source.n_rows].astype(dtype, copy=False)
         del projection.fitted
         self._projection = projection
-        return source.with_(X=mapped)
+        return source.with_(X=mapped, feature_names=None)
 
     def _transform_target(self, target: Domain) -> Domain:
         rows = numeric_rows(target, type(self).__name__)
@@ -409,4 +409,4 @@ class MMDProjection(Adapter):
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             mapped[block] = self._projection(self._features(rows[block].astype(np.float64)))
-        return target.with_(X=mapped)
+        return target.with_(X=mapped, feature_names=None)

@@ -139,9 +139,9 @@ class SubspaceAlignment(Adapter):
         self.source_axes_, self.target_axes_ = (a[:, :k] for a in axes)
         self.alignment_ = self.source_axes_.T @ self.target_axes_
         mapped = rows @ self.source_axes_ @ self.alignment_
-        return source.with_(X=mapped.astype(dtype, copy=False))
+        return source.with_(X=mapped.astype(dtype, copy=False), feature_names=None)
 
     def _transform_target(self, target: Domain) -> Domain:
         rows = numeric_rows(target, "SubspaceAlignment")
         mapped = (rows - self.target_mean_) / self.unit_ @ self.target_axes_
-        return target.with_(X=np.asarray(mapped.astype(rows.dtype, copy=False)))
+        return target.with_(X=np.asarray(mapped.astype(rows.dtype, copy=False)), feature_names=None)
