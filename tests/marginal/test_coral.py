@@ -10,7 +10,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
 from shiftlab import CORAL, Domain
-from shiftlab.marginal.alignment.coral import coral_map, shrunk_covariance
+from shiftlab.marginal.alignment.coral import coral_map
+from shiftlab.stats.covariance import shrunk_covariance
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.alignment.coral import shrunk_covariance
 from shiftlab.marginal.weighting.base import ImportanceWeighting
+from shiftlab.stats.covariance import shrunk_covariance
 
 __all__ = ["GaussianWeighting", "gaussian_log_density"]
 
