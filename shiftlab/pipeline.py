@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
@@ -329,7 +329,7 @@ def as_adapter(step: Any, name: str) -> Adapter:
         from shiftlab.conditional.resample import Resample
 
         return Resample(step)
-    if isinstance(step, BaseEstimator) and hasattr(step, "transform"):
+    if not isinstance(step, type) and hasattr(step, "fit") and hasattr(step, "transform"):
         return Transform(step)
     raise TypeError(
         f"Pipeline: step {name!r} is {step!r}; a step is an adapter, a scikit-learn transformer, "

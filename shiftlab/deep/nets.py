@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 from torch import Tensor, nn
 
 from shiftlab.deep.backbones import BlockNet, as_block_net, build_backbone
@@ -170,6 +171,54 @@ class TrainedNet:
         ndarray of float32, shape (n, f)
         """
         return self._run(images, scores=False)
+
+    def fit(self, images: Any, y: Any = None) -> TrainedNet:
+        """Return the network as it is: it is trained already.
+
+        With `transform` it is a scikit-learn transformer, so that a pipeline adapts features in
+        place of pixels: ``make_pipeline(net, TCA(), LogisticRegression())``.
+
+        Parameters
+        ----------
+        images : array-like of uint8, shape (n, H, W) or (n, H, W, C)
+            Not used.
+        y : array-like, default=None
+            Not used.
+
+        Returns
+        -------
+        TrainedNet
+            Itself.
+        """
+        return self
+
+    def transform(self, images: Any) -> NDArray[np.float32]:
+        """Give the features below the head, as `features` does.
+
+        Parameters
+        ----------
+        images : array-like of uint8, shape (n, H, W) or (n, H, W, C)
+            Of the shape the network was trained with.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, f)
+        """
+        return self.features(images)
+
+    def __sklearn_clone__(self) -> TrainedNet:
+        return self  # nothing about it is ever fitted again
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Tags:
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(),
+            input_tags=InputTags(two_d_array=False, three_d_array=True),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and metadata to one safetensors file, all or nothing.
