@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 pytest.importorskip("torch")
 
-from shiftlab import CORAL, TCA, Domain, make_pipeline  # noqa: E402
-from shiftlab.deep import train_classifier  # noqa: E402
+from shiftlab import CORAL, TCA, Domain, make_pipeline
+from shiftlab.deep import train_classifier
 
 
 def bars(n, background, seed):
