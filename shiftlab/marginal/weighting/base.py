@@ -12,13 +12,13 @@ from scipy.special import logsumexp
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from shiftlab.adapter import Adapter
+from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.marginal.weighting.rows import RowMap, some_rows
 from shiftlab.stats.weights import effective_sample_size, scale_to_mean_one, support_overlap
 from shiftlab.validation import check_columns
 
-__all__ = ["ImportanceWeighting", "bend"]
+__all__ = ["ImportanceWeighting", "bend", "weighting_facts"]
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +62,17 @@ def bend(log_ratio: Floats, relative: float, flatten: float) -> Floats:
     if relative > 0:
         log_ratio = log_ratio - np.logaddexp(np.log(relative) + log_ratio, np.log1p(-relative))
     return flatten * log_ratio
+
+
+def weighting_facts(cost: str) -> Facts:
+    """Return the facts of an adapter that weights rows: all but the cost are the same."""
+    return Facts(
+        handles=("marginal",),
+        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
+        inputs=("dense", "sparse", "frame", "images"),
+        needs_overlap=True,
+        cost=cost,
+    )
 
 
 class ImportanceWeighting(Adapter):

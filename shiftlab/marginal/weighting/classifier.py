@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.base import ImportanceWeighting
+from shiftlab.marginal.weighting.base import ImportanceWeighting, weighting_facts
 from shiftlab.marginal.weighting.domain_classifiers import candidates, choose_classifier
 from shiftlab.marginal.weighting.rows import some_rows
 from shiftlab.stats.calibration import CALIBRATIONS, Calibration, select_calibration
@@ -143,12 +143,8 @@ class ClassifierWeighting(ImportanceWeighting):
     (True, True)
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(cv n d^2) up to 30 columns, else O(cv n d); memory O(n d^2) or O(n d)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(cv n d^2) up to 30 columns, else O(cv n d); memory O(n d^2) or O(n d)"
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImportanceWeighting._parameter_constraints,

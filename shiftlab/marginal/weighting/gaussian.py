@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.base import ImportanceWeighting
+from shiftlab.marginal.weighting.base import ImportanceWeighting, weighting_facts
 from shiftlab.stats.covariance import shrunk_covariance
 
 __all__ = ["GaussianWeighting", "gaussian_log_density"]
@@ -131,13 +131,7 @@ class GaussianWeighting(ImportanceWeighting):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n d^2 + d^3), memory O(n d)",
-    )
+    facts: ClassVar[Facts] = weighting_facts("time O(n d^2 + d^3), memory O(n d)")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImportanceWeighting._parameter_constraints,
         "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],

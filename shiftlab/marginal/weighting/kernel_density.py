@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.base import ImportanceWeighting
-from shiftlab.marginal.weighting.kernel_model import ROWS_FOR_MEDIAN, shares
+from shiftlab.marginal.weighting.base import ImportanceWeighting, weighting_facts
+from shiftlab.marginal.weighting.kernel_model import median_of_both, shares
 from shiftlab.marginal.weighting.rows import some_rows
-from shiftlab.stats.kernels import median_distance, squared_distances
+from shiftlab.stats.kernels import squared_distances
 
 __all__ = ["KernelDensityWeighting", "kernel_log_density"]
 
@@ -159,12 +159,8 @@ class KernelDensityWeighting(ImportanceWeighting):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n m d) with m at most 5,000 kernels, memory O(n d)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(n m d) with m at most 5,000 kernels, memory O(n d)"
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImportanceWeighting._parameter_constraints,
@@ -193,8 +189,7 @@ class KernelDensityWeighting(ImportanceWeighting):
 
     def _fit_log_ratio(self, source: Domain, target: Domain, rng: np.random.RandomState) -> Floats:
         S, T = self._rows(source), self._rows(target)
-        both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
-        self._median = median_distance(both, rng)
+        self._median = median_of_both(S, T, rng)
         self._points, rows = [], []
         for X, domain in ((S, source), (T, target)):
             weight = shares(domain)

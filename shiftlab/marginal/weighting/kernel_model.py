@@ -14,7 +14,7 @@ from shiftlab.marginal.weighting.base import ImportanceWeighting
 from shiftlab.marginal.weighting.rows import some_rows
 from shiftlab.stats.kernels import gaussian_kernel, median_distance
 
-__all__ = ["BANDWIDTHS", "KernelModel", "shares"]
+__all__ = ["BANDWIDTHS", "KernelModel", "median_of_both", "shares"]
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,12 @@ def shares(domain: Domain, rows: NDArray[np.intp] | None = None) -> Floats:
     weight = np.ones(domain.n_rows) if domain.weight is None else domain.weight
     weight = weight if rows is None else weight[rows]
     return np.asarray(weight / weight.sum(), dtype=np.float64)
+
+
+def median_of_both(S: Floats, T: Floats, rng: np.random.RandomState) -> float:
+    """Return the median distance between rows of both samples, as many of one as of the other."""
+    both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
+    return median_distance(both, rng)
 
 
 class KernelModel(ImportanceWeighting):
@@ -62,8 +68,7 @@ class KernelModel(ImportanceWeighting):
     def _fit_log_ratio(self, source: Domain, target: Domain, rng: np.random.RandomState) -> Floats:
         S, T = self._rows(source), self._rows(target)
         a, b = shares(source), shares(target)
-        both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
-        self._median = median_distance(both, rng)
+        self._median = median_of_both(S, T, rng)
         heavy = np.flatnonzero(b > 0)
         self._centre_rows = some_rows(heavy, self.n_centres, rng)
         self._centres = T[self._centre_rows]

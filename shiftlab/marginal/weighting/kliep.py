@@ -12,6 +12,7 @@ from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 
 from shiftlab.adapter import Facts
+from shiftlab.marginal.weighting.base import weighting_facts
 from shiftlab.marginal.weighting.kernel_model import BANDWIDTHS, BLOCK, KernelModel
 from shiftlab.marginal.weighting.rows import some_rows
 
@@ -207,12 +208,8 @@ class KLIEP(KernelModel):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n b d + n b^2) with b = 100 kernels, memory O(n b)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(n b d + n b^2) with b = 100 kernels, memory O(n b)"
     )
 
     def __init__(

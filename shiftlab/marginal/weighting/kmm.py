@@ -14,10 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.base import ImportanceWeighting
-from shiftlab.marginal.weighting.kernel_model import ROWS_FOR_MEDIAN, shares
+from shiftlab.marginal.weighting.base import ImportanceWeighting, weighting_facts
+from shiftlab.marginal.weighting.kernel_model import median_of_both, shares
 from shiftlab.marginal.weighting.rows import some_rows
-from shiftlab.stats.kernels import NystroemMap, median_distance
+from shiftlab.stats.kernels import NystroemMap
 from shiftlab.validation import check_memory
 
 __all__ = ["KMM", "MeanMatching", "kernel_mean_matching", "project_to_mean_one"]
@@ -326,13 +326,7 @@ class KMM(ImportanceWeighting):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n m^2) with m = 300 landmarks, memory O(n m)",
-    )
+    facts: ClassVar[Facts] = weighting_facts("time O(n m^2) with m = 300 landmarks, memory O(n m)")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImportanceWeighting._parameter_constraints,
         "bandwidth": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
@@ -362,8 +356,7 @@ class KMM(ImportanceWeighting):
     def _fit_log_ratio(self, source: Domain, target: Domain, rng: np.random.RandomState) -> Floats:
         S, T = self._rows(source), self._rows(target)
         a, b = shares(source), shares(target)
-        both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
-        self._median = median_distance(both, rng)
+        self._median = median_of_both(S, T, rng)
         self._choose(S, T, a, b, rng)
         self._found = None
         if np.isinf(self.penalty_):

@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.base import ImportanceWeighting
-from shiftlab.marginal.weighting.kernel_model import ROWS_FOR_MEDIAN, shares
+from shiftlab.marginal.weighting.base import ImportanceWeighting, weighting_facts
+from shiftlab.marginal.weighting.kernel_model import median_of_both, shares
 from shiftlab.marginal.weighting.rows import some_rows
-from shiftlab.stats.kernels import median_distance, squared_distances
+from shiftlab.stats.kernels import squared_distances
 
 __all__ = ["NearestNeighborWeighting", "most_likely_exponent"]
 
@@ -160,12 +160,8 @@ class NearestNeighborWeighting(ImportanceWeighting):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n m d) with m at most 4,000 points, memory O(n d)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(n m d) with m at most 4,000 points, memory O(n d)"
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **ImportanceWeighting._parameter_constraints,
@@ -195,8 +191,7 @@ class NearestNeighborWeighting(ImportanceWeighting):
     def _fit_log_ratio(self, source: Domain, target: Domain, rng: np.random.RandomState) -> Floats:
         S, T = self._rows(source), self._rows(target)
         a, b = shares(source), shares(target)
-        both = np.vstack([some_rows(X, ROWS_FOR_MEDIAN, rng) for X in (S, T)])
-        self._nearest = NEAREST * median_distance(both, rng) ** 2
+        self._nearest = NEAREST * median_of_both(S, T, rng) ** 2
         chosen = [_systematic_sample(weight, self.n_points, rng) for weight in (a, b)]
         self._points = S[chosen[0]], T[chosen[1]]
         most = min(len(p) for p in self._points) - 1

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shiftlab.adapter import Facts
+from shiftlab.marginal.weighting.base import weighting_facts
 from shiftlab.marginal.weighting.ulsif import ULSIF, LeastSquaresRatio
 
 __all__ = ["RULSIF"]
@@ -101,12 +102,8 @@ class RULSIF(LeastSquaresRatio):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n b (b + d)) with b = 100 kernels, memory O(n d)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(n b (b + d)) with b = 100 kernels, memory O(n d)"
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = ULSIF._parameter_constraints
 

@@ -10,6 +10,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from shiftlab.adapter import Facts
+from shiftlab.marginal.weighting.base import weighting_facts
 from shiftlab.marginal.weighting.kernel_model import BANDWIDTHS, BLOCK, KernelModel
 from shiftlab.marginal.weighting.rows import some_rows
 
@@ -261,12 +262,8 @@ class ULSIF(LeastSquaresRatio):
     True
     """
 
-    facts: ClassVar[Facts] = Facts(
-        handles=("marginal",),
-        assumes="P(Y|X) is the same on both sides and the source has rows wherever the target has.",
-        inputs=("dense", "sparse", "frame", "images"),
-        needs_overlap=True,
-        cost="time O(n b (b + d)) with b = 100 kernels, memory O(n d)",
+    facts: ClassVar[Facts] = weighting_facts(
+        "time O(n b (b + d)) with b = 100 kernels, memory O(n d)"
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **KernelModel._parameter_constraints,
