@@ -220,7 +220,8 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
         learns = [
             a for a in adapters if a.facts.target_labels != "none" and _fits(a.facts, situation)
         ]
-        chosen += [
+        learns.sort(key=lambda a: a.facts.target_labels != "required")
+        learning = [
             Recommendation(
                 a.__name__,
                 "Y at equal X changed, and this learns from the target's labels; "
@@ -229,7 +230,9 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
             )
             for a in learns
         ]
-        chosen.append(_target_only(situation))
+        # what is at a loss without target labels comes before the target alone, the rest after
+        first = sum(a.facts.target_labels == "required" for a in learns)
+        chosen += [*learning[:first], _target_only(situation), *learning[first:]]
     elif situation.new_classes and situation.n_target_labels:
         chosen.append(_target_only(situation))
     found = bool(wanted) or situation.kind != "none"
