@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from shiftlab.diagnosis.columns import Columns
 from shiftlab.diagnosis.conditional import (
-    FEWEST,
     check_class_conditional,
     check_conditional,
     fit_labelled,
@@ -27,7 +26,14 @@ from shiftlab.diagnosis.prior import (
     check_prior_without_labels,
     fit_class_model,
 )
-from shiftlab.diagnosis.sample import Sample, embed_sparse, encode, make_half, split_rows
+from shiftlab.diagnosis.sample import (
+    LARGEST,
+    Sample,
+    embed_sparse,
+    encode,
+    make_half,
+    split_rows,
+)
 from shiftlab.domain import Domain
 
 __all__ = ["Answers", "Settings", "answer"]
@@ -42,10 +48,12 @@ class Settings:
 
     task: str
     n_permutations: int
+    alpha: float
     domain_classifier: Any
     model: Any
     inputs: str
     label: tuple[str | None, bool]
+    texts: tuple[bool, bool] | None = None
 
 
 @dataclass
@@ -125,7 +133,11 @@ def answer(
     every = bool(labels.target_known.all())
     used = shared if every else [int(c) for c in np.flatnonzero(source_counts)]
     if task == "regression":
-        responses: tuple[NDArray[Any], NDArray[Any]] = (numbers(s)[kept[0]], numbers(t)[kept[1]])
+        # nothing depends on the unit of Y, and squares of huge numbers overflow
+        values = numbers(s)[kept[0]], numbers(t)[kept[1]]
+        unit = max((float(np.abs(v).max()) for v in values if v.size), default=1.0)
+        unit = unit if unit > LARGEST else 1.0
+        responses: tuple[NDArray[Any], NDArray[Any]] = (values[0] / unit, values[1] / unit)
         known = labels.source_known[kept[0]], labels.target_known[kept[1]]
     else:
         position = np.zeros(len(labels.classes) + 1, dtype=np.intp)
@@ -144,6 +156,7 @@ def answer(
         task=task,
         n_classes=len(used),
         n_permutations=settings.n_permutations,
+        alpha=settings.alpha,
         rng=rng,
         domain_classifier=settings.domain_classifier,
         model=settings.model,
@@ -152,11 +165,11 @@ def answer(
     classes = [labels.classes[c] for c in used]
     findings = {"marginal": check_marginal(sample, domain, p_columns), "prior": prior}
     findings |= _with_labels(sample, domain, has_target, bool(known[0].any()))
-    enough = min(int(known[0].sum()), int(known[1].sum())) >= 2 * FEWEST
-    model = _source_model(sample, classes, task, out_of_fold=not enough)
+    answered = findings["class_conditional"].testable
+    model = _source_model(sample, classes, task, out_of_fold=not answered)
     fitted = None if isinstance(model, str) else model
-    if enough:
-        why = "With target labels, X within classes and Y at equal X answer this directly."
+    if answered:
+        why = "With these target labels, X within classes answers this directly."
         findings["label_fit"] = Finding.not_testable("label_fit", why, answered_elsewhere=True)
     else:
         findings["label_fit"] = _label_fit(sample, classes, model)
@@ -183,7 +196,7 @@ def _with_labels(
         return {q: Finding.not_testable(q, both) for q in ("class_conditional", "conditional")}
     return {
         "class_conditional": check_class_conditional(both, sample),
-        "conditional": check_conditional(both, sample.rng),
+        "conditional": check_conditional(both, sample),
     }
 
 
