@@ -39,6 +39,7 @@ from shiftlab.domain import Domain
 __all__ = ["Answers", "Settings", "answer"]
 
 FEWEST_ROWS = 8
+MOST_CLASSES = 200
 Rows = NDArray[np.intp]
 
 
@@ -189,6 +190,8 @@ def _with_labels(
     reason = ""
     if not has_source:
         reason = "The source has no labels."
+    elif sample.n_classes > MOST_CLASSES:
+        reason = _too_many(sample.n_classes)
     elif not has_target:
         reason = "Without target labels this cannot be seen."
     both = reason or fit_labelled(sample, domain)
@@ -200,12 +203,21 @@ def _with_labels(
     }
 
 
+def _too_many(n_classes: int) -> str:
+    return (
+        f"Y has {n_classes:,} classes; models of Y are made for at most {MOST_CLASSES}. Group the "
+        "classes to compare more than their shares."
+    )
+
+
 def _source_model(
     sample: Sample, classes: list[Any], task: str, *, out_of_fold: bool
 ) -> ClassModel | str:
     """Fit a source model on the first half, or give the reason why there is none."""
     if task == "regression":
         return "For a numeric Y no mixture of classes can be fitted."
+    if len(classes) > MOST_CLASSES:
+        return _too_many(len(classes))
     if len(classes) < 2:
         return "The source has fewer than two classes with labels."
     return fit_class_model(sample, classes, out_of_fold=out_of_fold)

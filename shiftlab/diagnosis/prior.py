@@ -14,7 +14,11 @@ from shiftlab.diagnosis.sample import Sample
 from shiftlab.stats.label_fit import mixture_moments
 from shiftlab.stats.priors import bbse_prior, label_permutation_test, total_variation
 from shiftlab.stats.univariate import continuous_test
-from shiftlab.stats.variation import multinomial_covariance, total_variation_interval
+from shiftlab.stats.variation import (
+    covariance_noise,
+    multinomial_noise,
+    total_variation_interval,
+)
 
 __all__ = [
     "MINIMUM_TV",
@@ -61,8 +65,7 @@ def check_prior(
     )
     p, q = source / n_source, target / n_target
     effect = total_variation(p, q)
-    noise = multinomial_covariance(p, n_source) + multinomial_covariance(q, n_target)
-    interval = total_variation_interval(q - p, noise)
+    interval = total_variation_interval(q - p, *multinomial_noise(p, n_source, q, n_target))
     return Finding(
         "prior",
         "no_evidence",
@@ -239,8 +242,9 @@ def check_prior_without_labels(
     joint = np.stack([model.source[model.codes == j].sum(axis=0) for j in range(k)], axis=1)
     estimate = bbse_prior(joint / model.codes.size, target.mean(axis=0), prior)
     effect = total_variation(prior, estimate)
-    noise = moments.covariance + multinomial_covariance(prior, model.codes.size)
-    interval = total_variation_interval(moments.prior - prior, noise)
+    own = (np.diag(prior) - np.outer(prior, prior)) / model.codes.size
+    noise = covariance_noise(moments.covariance + own)
+    interval = total_variation_interval(moments.prior - prior, *noise)
     return Finding(
         "prior",
         "no_evidence",

@@ -179,6 +179,8 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {
 
 DOMAIN_ROWS = "from shiftlab import Domain; n = len(Domain.of(target))"
 
+UNSETTLED = ("not_label", "label_compatible", "covariate_or_label", "undetermined")
+
 WHY: dict[str, str] = {
     "feature_space": "the feature spaces differ",
     "marginal": "X moved",
@@ -241,7 +243,10 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
     found = bool(wanted) or situation.kind != "none"
     nothing = _nothing(situation, found)
     texts = situation.texts is not None
-    label = _label_rows(plan, texts) if found and situation.n_target_labels == 0 else []
+    # few labels leave the kind open; where it is named, more would change nothing
+    unsettled = situation.kind in UNSETTLED and plan is not None
+    ask = found and (situation.n_target_labels == 0 or unsettled)
+    label = _label_rows(plan, texts) if ask else []
     unique = list({r.method: r for r in reversed(chosen)}.values())[::-1]
     if not found:
         return [nothing]

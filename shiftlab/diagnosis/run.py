@@ -344,10 +344,19 @@ def _has_column(given: Any, name: str) -> bool:
     return name in [str(c) for c in nw.from_native(given, eager_only=True).columns]
 
 
+def _refuse_equal_names(given: Any, role: str) -> None:
+    for part in given if isinstance(given, tuple) else (given,):
+        # what is no pandas frame cannot have two columns of one name
+        if nw.dependencies.is_pandas_dataframe(part) and not part.columns.is_unique:
+            name = part.columns[part.columns.duplicated()][0]
+            raise ValueError(f"{role} has more than one column named {name!r}; rename them")
+
+
 def _read(given: Any, label: str | None, role: str) -> Domain:
     X = given[0] if isinstance(given, tuple) and len(given) == 2 else given
     if isinstance(X, (list, np.ndarray)) and np.ndim(X) == 1 and isinstance(next(iter(X), 0), str):
         raise ValueError(f"{role} holds texts; pass features='tfidf' to compare their words")
+    _refuse_equal_names(given, role)
     if label is not None and role == "target" and not _has_column(given, label):
         return Domain.of(given, name=role)
     named = label if nw.dependencies.is_into_dataframe(given) else None
@@ -400,7 +409,6 @@ def _shared_classes(
     shared = (source > 0) & (target > 0)
     if shared.all() or not shared.any():
         return everything
-    notes.append(
-        f"Only rows of the {int(shared.sum())} classes that both sides have are compared further."
-    )
+    classes = f"{shared.sum():,} classes" if shared.sum() > 1 else "one class"
+    notes.append(f"Only rows of the {classes} that both sides have are compared further.")
     return np.flatnonzero(shared[labels.source]), np.flatnonzero(shared[labels.target])

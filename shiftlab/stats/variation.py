@@ -9,9 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-__all__ = ["VariationInterval", "multinomial_covariance", "total_variation_interval"]
+__all__ = [
+    "VariationInterval",
+    "covariance_noise",
+    "multinomial_noise",
+    "total_variation_interval",
+]
 
 Floats = NDArray[np.float64]
+
+NO_NOISE = 1e-300
 
 
 class VariationInterval(NamedTuple):
@@ -30,29 +37,72 @@ class VariationInterval(NamedTuple):
     by_chance: float
 
 
-def multinomial_covariance(shares: ArrayLike, n: float) -> Floats:
-    r"""Covariance of estimated shares, :math:`(\mathrm{diag}(p) - pp^\top)/n`.
+def multinomial_noise(p: ArrayLike, n: float, q: ArrayLike, m: float) -> tuple[Floats, float]:
+    r"""Noise of the difference of two vectors of shares that were counted in two samples.
+
+    The spread is exact up to rounding to classes: a signed sum of shares is that of a set of
+    classes, whose variance is at most :math:`1/(4n)`, or :math:`p_{\max}(1 - p_{\max})/n` where
+    one class has more than half of the rows. O(k).
 
     Parameters
     ----------
-    shares : array-like of shape (k,)
-        Shares p of the classes.
-    n : float
+    p, q : array-like of shape (k,)
+        Shares.
+    n, m : float
         Rows behind them.
 
     Returns
     -------
-    ndarray of shape (k, k)
+    tuple of (variance, spread)
+        Variance of each entry, shape (k,), and the largest standard deviation of
+        :math:`\tfrac12\sum_i s_i\varepsilon_i` over signs s.
 
     Examples
     --------
-    >>> multinomial_covariance([0.5, 0.5], 100)
-    array([[ 0.0025, -0.0025],
-           [-0.0025,  0.0025]])
+    >>> variance, spread = multinomial_noise([0.5, 0.5], 100, [0.5, 0.5], 100)
+    >>> variance.round(4).tolist(), round(spread, 4)
+    ([0.005, 0.005], 0.0707)
     """
-    p = np.asarray(shares, dtype=np.float64)
-    result: Floats = (np.diag(p) - np.outer(p, p)) / n
-    return result
+    variance, squared = np.zeros(1), 0.0
+    for shares, rows in ((p, n), (q, m)):
+        share = np.asarray(shares, dtype=np.float64)
+        variance = variance + share * (1 - share) / rows
+        most = max(0.5, float(share.max()))
+        squared += most * (1 - most) / rows
+    return variance, float(np.sqrt(squared))
+
+
+def covariance_noise(covariance: ArrayLike) -> tuple[Floats, float]:
+    r"""Noise of a difference of shares with any covariance.
+
+    The spread is bounded by :math:`\tfrac12(\lambda_{\max}(R)\sum_i\sigma_i^2)^{1/2}` with the
+    correlations R. O(k^3).
+
+    Parameters
+    ----------
+    covariance : array-like of shape (k, k)
+        Of the difference.
+
+    Returns
+    -------
+    tuple of (variance, spread)
+        As of :func:`multinomial_noise`.
+
+    Examples
+    --------
+    >>> variance, spread = covariance_noise([[0.005, -0.005], [-0.005, 0.005]])
+    >>> variance.tolist(), round(spread, 4)
+    ([0.005, 0.005], 0.0707)
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    variance = np.maximum(np.diag(matrix), 0.0)
+    noisy = variance > NO_NOISE
+    if not noisy.any():
+        return variance, 0.0
+    scaled = np.sqrt(variance[noisy])
+    correlation = matrix[np.ix_(noisy, noisy)] / np.outer(scaled, scaled)
+    largest = float(np.linalg.eigvalsh(correlation)[-1])
+    return variance, 0.5 * float(np.sqrt(largest * variance.sum()))
 
 
 def _folded(u: ArrayLike) -> Floats:
@@ -63,15 +113,15 @@ def _folded(u: ArrayLike) -> Floats:
 
 
 def total_variation_interval(
-    difference: ArrayLike, covariance: ArrayLike, *, confidence: float = 0.95
+    difference: ArrayLike, variance: ArrayLike, spread: float, *, confidence: float = 0.95
 ) -> VariationInterval:
     r"""Interval for :math:`\tfrac12\lVert\delta\rVert_1` from a noisy difference of shares.
 
-    The estimate :math:`T = \tfrac12\lVert\delta + \varepsilon\rVert_1` with
-    :math:`\varepsilon \sim N(0, \Sigma)` is too large on average, the more so the more classes
-    there are: at equal shares it is :math:`\tfrac12\sum_i \sigma_i\sqrt{2/\pi}` and not 0, so an
-    interval around it misses the truth. By how much it is too large depends on how the true
-    distance t is spread over the classes. With :math:`g(u) = E|u + Z|` the mean of T is
+    The estimate :math:`T = \tfrac12\lVert\delta + \varepsilon\rVert_1` with noise
+    :math:`\varepsilon_i \sim N(0, \sigma_i^2)` is too large on average, the more so the more
+    classes there are: at equal shares it is :math:`\tfrac12\sum_i \sigma_i\sqrt{2/\pi}` and not
+    0, so an interval around it misses the truth. By how much it is too large depends on how the
+    true distance t is spread over the classes. With :math:`g(u) = E|u + Z|` the mean of T is
 
     - at least :math:`\tfrac12 S g(2t/S)`, :math:`S = \sum_i\sigma_i`, as g is convex: the
       distance is spread over all classes like the noise;
@@ -80,17 +130,20 @@ def total_variation_interval(
 
     The upper bound is the largest t whose lower mean leaves T no more than z standard
     deviations below, the lower bound the smallest whose upper mean leaves it no more than z
-    above. The standard deviation is that of a signed sum of the noise, bounded over the signs by
-    :math:`\tfrac12(\lambda_{\max}(R)\sum_i\sigma_i^2)^{1/2}` with the correlations R. So the
-    interval covers at least about ``confidence`` at every t and every number of classes, and
-    starts at 0 where the shares are equal; it is wide rather than short. O(k^3).
+    above. The standard deviation is that of a signed sum of the noise, the largest over the
+    signs. So the interval covers at least about ``confidence`` at every t and every number of
+    classes, and starts at 0 where the shares are equal; it is wide rather than short.
+    O(k log k).
 
     Parameters
     ----------
     difference : array-like of shape (k,)
         Estimated difference of the shares; sums to zero.
-    covariance : array-like of shape (k, k)
-        Of that estimate.
+    variance : array-like of shape (k,)
+        Of that estimate, :math:`\sigma_i^2`.
+    spread : float
+        Largest standard deviation of half a signed sum of the noise, as
+        :func:`multinomial_noise` and :func:`covariance_noise` give it.
     confidence : float, default=0.95
         Nominal coverage.
 
@@ -106,31 +159,25 @@ def total_variation_interval(
     Examples
     --------
     >>> p, q = [0.5, 0.5], [0.7, 0.3]
-    >>> noise = multinomial_covariance(p, 400) + multinomial_covariance(q, 400)
-    >>> interval = total_variation_interval([0.2, -0.2], noise)
+    >>> interval = total_variation_interval([0.2, -0.2], *multinomial_noise(p, 400, q, 400))
     >>> round(interval.low, 3), round(interval.high, 3)  # 0.2 -+ 1.96 sd, as for two shares
     (0.134, 0.266)
-    >>> equal = total_variation_interval([0.01, -0.02, 0.01], np.eye(3) * 1e-3)
+    >>> equal = total_variation_interval([0.01, -0.02, 0.01], [1e-3] * 3, 0.03)
     >>> equal.low
     0.0
     """
     delta = np.asarray(difference, dtype=np.float64)
-    sigma2 = np.asarray(covariance, dtype=np.float64)
-    if delta.ndim != 1 or sigma2.shape != (delta.size, delta.size):
+    squares = np.asarray(variance, dtype=np.float64)
+    if delta.ndim != 1 or squares.shape != delta.shape:
         raise ValueError(
-            "difference must be 1-D and covariance a matrix of its size, got shapes "
-            f"{delta.shape} and {sigma2.shape}"
+            "difference and variance must be 1-D and of one size, got shapes "
+            f"{delta.shape} and {squares.shape}"
         )
     estimate = float(np.abs(delta).sum() / 2)
-    variance = np.maximum(np.diag(sigma2), 0.0)
-    noisy = variance > 1e-300
+    noisy = squares > NO_NOISE
     if noisy.sum() < 2:
         return VariationInterval(min(1.0, estimate), min(1.0, estimate), 0.0)
-    sigma = np.sort(np.sqrt(variance[noisy]))
-    scaled = np.sqrt(variance[noisy])
-    correlation = sigma2[np.ix_(noisy, noisy)] / np.outer(scaled, scaled)
-    largest = float(np.linalg.eigvalsh(correlation)[-1])
-    spread = 0.5 * float(np.sqrt(largest * variance.sum()))
+    sigma = np.sort(np.sqrt(squares[noisy]))
     margin = float(norm.ppf(0.5 + confidence / 2)) * spread
     total, zero = float(sigma.sum()), float(_folded(0.0))
 
