@@ -201,14 +201,14 @@ def log(tmp_path_factory):
 def test_json_on_stdout_stands_alone_and_equals_the_library(tables, log, capsys):
     files = [str(tables / "source.csv"), str(tables / "target.csv")]
     arguments = ["diagnose", *files, "--label", "bought", "--quick", "--seed", "3"]
-    assert main([*arguments, "--permutations", "99", "--alpha", ".1", "--json", "-"]) == 0
+    assert main([*arguments, "--permutations", "199", "--alpha", ".1", "--json", "-"]) == 0
     told = capsys.readouterr()
     domains = [
         read_domain(tables / f"{n}.csv", "bought", label_required=True)
         for n in ("source", "target")
     ]
     expected = shiftlab.diagnose(
-        *domains, explain=False, random_state=3, n_permutations=99, alpha=0.1
+        *domains, explain=False, random_state=3, n_permutations=199, alpha=0.1
     )
     assert json.loads(told.out) == expected.to_dict()
     assert told.err == ""

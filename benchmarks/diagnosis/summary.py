@@ -165,7 +165,7 @@ def write_table(path: Path, table: list[Row]) -> None:
 def update_readme(folder: Path) -> None:
     """Put what the committed CSV files say between the markers of the README."""
     tables = {}
-    for part in TABLES:
+    for part in (*TABLES, "real"):
         path = folder / f"{part}.csv"
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
@@ -175,6 +175,7 @@ def update_readme(folder: Path) -> None:
         "power": _power_text,
         "peers": _peers_text,
         "speed": _speed_text,
+        "real": _real_text,
     }
     parts = [writers[part](table) for part, table in tables.items()]
     readme = folder / "README.md"
@@ -266,6 +267,16 @@ def _peers_text(table: list[Row]) -> str:
         texts.append(f"Family {family}:")
         texts.append(markdown(["tool", "decision", *heads, "seconds"], sorted(lines)))
     return "\n\n".join(texts)
+
+
+def _real_text(table: list[Row]) -> str:
+    lines = []
+    for (case,), group in grouped(table, "case").items():
+        seen = ", ".join(f"{k} x {v}" for v, k in Counter(r["seen"] for r in group).items())
+        right = sum(r["right"] == "True" for r in group)
+        lines.append([case, group[0]["expected"], seen, f"{right}/{len(group)}"])
+    head = ["case", "expected", "seen", "right"]
+    return "### Real data\n\n" + markdown(head, lines)
 
 
 def _speed_text(table: list[Row]) -> str:

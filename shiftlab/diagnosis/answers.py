@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from shiftlab.diagnosis.columns import Columns
 from shiftlab.diagnosis.conditional import (
-    FEWEST,
     check_class_conditional,
     check_conditional,
     fit_labelled,
@@ -27,12 +26,20 @@ from shiftlab.diagnosis.prior import (
     check_prior_without_labels,
     fit_class_model,
 )
-from shiftlab.diagnosis.sample import Sample, embed_sparse, encode, make_half, split_rows
+from shiftlab.diagnosis.sample import (
+    LARGEST,
+    Sample,
+    embed_sparse,
+    encode,
+    make_half,
+    split_rows,
+)
 from shiftlab.domain import Domain
 
 __all__ = ["Answers", "Settings", "answer"]
 
 FEWEST_ROWS = 8
+MOST_CLASSES = 200
 Rows = NDArray[np.intp]
 
 
@@ -42,10 +49,12 @@ class Settings:
 
     task: str
     n_permutations: int
+    alpha: float
     domain_classifier: Any
     model: Any
     inputs: str
     label: tuple[str | None, bool]
+    texts: tuple[bool, bool] | None = None
 
 
 @dataclass
@@ -125,7 +134,11 @@ def answer(
     every = bool(labels.target_known.all())
     used = shared if every else [int(c) for c in np.flatnonzero(source_counts)]
     if task == "regression":
-        responses: tuple[NDArray[Any], NDArray[Any]] = (numbers(s)[kept[0]], numbers(t)[kept[1]])
+        # nothing depends on the unit of Y, and squares of huge numbers overflow
+        values = numbers(s)[kept[0]], numbers(t)[kept[1]]
+        unit = max((float(np.abs(v).max()) for v in values if v.size), default=1.0)
+        unit = unit if unit > LARGEST else 1.0
+        responses: tuple[NDArray[Any], NDArray[Any]] = (values[0] / unit, values[1] / unit)
         known = labels.source_known[kept[0]], labels.target_known[kept[1]]
     else:
         position = np.zeros(len(labels.classes) + 1, dtype=np.intp)
@@ -144,6 +157,7 @@ def answer(
         task=task,
         n_classes=len(used),
         n_permutations=settings.n_permutations,
+        alpha=settings.alpha,
         rng=rng,
         domain_classifier=settings.domain_classifier,
         model=settings.model,
@@ -152,11 +166,11 @@ def answer(
     classes = [labels.classes[c] for c in used]
     findings = {"marginal": check_marginal(sample, domain, p_columns), "prior": prior}
     findings |= _with_labels(sample, domain, has_target, bool(known[0].any()))
-    enough = min(int(known[0].sum()), int(known[1].sum())) >= 2 * FEWEST
-    model = _source_model(sample, classes, task, out_of_fold=not enough)
+    answered = findings["class_conditional"].testable
+    model = _source_model(sample, classes, task, out_of_fold=not answered)
     fitted = None if isinstance(model, str) else model
-    if enough:
-        why = "With target labels, X within classes and Y at equal X answer this directly."
+    if answered:
+        why = "With these target labels, X within classes answers this directly."
         findings["label_fit"] = Finding.not_testable("label_fit", why, answered_elsewhere=True)
     else:
         findings["label_fit"] = _label_fit(sample, classes, model)
@@ -176,6 +190,8 @@ def _with_labels(
     reason = ""
     if not has_source:
         reason = "The source has no labels."
+    elif sample.n_classes > MOST_CLASSES:
+        reason = _too_many(sample.n_classes)
     elif not has_target:
         reason = "Without target labels this cannot be seen."
     both = reason or fit_labelled(sample, domain)
@@ -183,8 +199,15 @@ def _with_labels(
         return {q: Finding.not_testable(q, both) for q in ("class_conditional", "conditional")}
     return {
         "class_conditional": check_class_conditional(both, sample),
-        "conditional": check_conditional(both, sample.rng),
+        "conditional": check_conditional(both, sample),
     }
+
+
+def _too_many(n_classes: int) -> str:
+    return (
+        f"Y has {n_classes:,} classes; models of Y are made for at most {MOST_CLASSES}. Group the "
+        "classes to compare more than their shares."
+    )
 
 
 def _source_model(
@@ -193,6 +216,8 @@ def _source_model(
     """Fit a source model on the first half, or give the reason why there is none."""
     if task == "regression":
         return "For a numeric Y no mixture of classes can be fitted."
+    if len(classes) > MOST_CLASSES:
+        return _too_many(len(classes))
     if len(classes) < 2:
         return "The source has fewer than two classes with labels."
     return fit_class_model(sample, classes, out_of_fold=out_of_fold)

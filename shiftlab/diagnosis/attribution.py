@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shiftlab.diagnosis.conditional import DECENT_POWER
 from shiftlab.diagnosis.findings import Finding, Kind
-from shiftlab.diagnosis.report.words import p_text
+from shiftlab.diagnosis.marginal import TESTS_OF_X
+from shiftlab.diagnosis.report.words import p_text, share
 from shiftlab.stats.multiple import holm
+from shiftlab.stats.two_sample import detectable_auc
 
 __all__ = ["adjust", "attribute", "limits"]
 
@@ -19,10 +23,15 @@ AFTER_X = ("label_fit", "novelty")
 def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
     """Adjust the p-values over the questions and set each status.
 
-    Holm over X, Y, X given Y and Y given X. The label fit and novelty are asked only after a
-    change of X was found: equal X is a special case of either null hypothesis, so testing them
-    in this order, each at the full level, keeps the probability of a false answer to any one
-    of them (closed testing).
+    Holm over X, Y, X given Y and Y given X, but with a smallest factor of one less than the
+    number of questions: the kind is named by what was *not* rejected as much as by what was,
+    and Holm's last step, at the full level, would miss it in 5% of the clearest cases. The
+    label fit and novelty are asked only after a change of X was found: equal X is a special
+    case of either null hypothesis, so the order costs nothing, and Holm over the two keeps the
+    probability of any false answer among them.
+
+    Without target labels "Y" compares what a source model predicts, which is a function
+    of X: where it differs, so does X.
 
     Parameters
     ----------
@@ -38,23 +47,23 @@ def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
     """
     decided = dict(findings)
     tested = [q for q in FAMILY if q in findings and findings[q].p_value is not None]
-    raw = [findings[q].p_value for q in tested]
-    for question, p in zip(tested, holm(np.array(raw, dtype=np.float64)), strict=True):
+    adjusted = holm(_raw(findings, tested), fewest=max(1, len(tested) - 1))
+    for question, p in zip(tested, adjusted, strict=True):
         decided[question] = findings[question].decided(p, alpha)
+    if "marginal" in tested:
+        decided["marginal"] = _seen_in_x(decided, alpha, len(tested))
     gate = decided["marginal"].p_adjusted
-    for question in AFTER_X:
-        finding = findings.get(question)
-        if finding is None or finding.p_value is None:
-            continue
+    after = [q for q in AFTER_X if q in findings and findings[q].p_value is not None]
+    for question, p in zip(after, holm(_raw(findings, after)), strict=True):
         if gate is None or gate > alpha:
             decided[question] = Finding.not_testable(
                 question,
                 "X did not visibly change, so there is nothing to explain.",
-                p_value_not_used=finding.p_value,
+                p_value_not_used=findings[question].p_value,
                 not_asked=True,
             )
         else:
-            decided[question] = finding.decided(max(finding.p_value, gate), alpha)
+            decided[question] = findings[question].decided(max(p, gate), alpha)
     prior, label_fit = decided.get("prior"), decided.get("label_fit")
     if prior is not None and "assumes" in prior.details and label_fit and label_fit.differs:
         decided["prior"] = Finding.not_testable(
@@ -64,6 +73,31 @@ def adjust(findings: dict[str, Finding], alpha: float) -> dict[str, Finding]:
             p_value_not_used=prior.p_value,
         )
     return {q: _with_verdict(f) for q, f in decided.items()}
+
+
+def _raw(findings: dict[str, Finding], questions: list[str]) -> NDArray[np.float64]:
+    return np.array([findings[q].p_value for q in questions], dtype=np.float64)
+
+
+def _seen_in_x(decided: dict[str, Finding], alpha: float, n_questions: int) -> Finding:
+    """Answer for X with what is detectable, and with predictions that differ as a part of X."""
+    x, prior = decided["marginal"], decided.get("prior")
+    details = dict(x.details)
+    if "n_test_source" in details:
+        details["detectable_effect"] = detectable_auc(
+            details["n_test_source"],
+            details["n_test_target"],
+            alpha=alpha / (n_questions * TESTS_OF_X),
+        )
+    if prior is None or "assumes" not in prior.details or not prior.differs or x.differs:
+        return replace(x, details=details)
+    return replace(
+        x,
+        status="differs",
+        p_adjusted=prior.p_adjusted,
+        summary=f"{x.summary} It shows in the classes that a source model predicts.",
+        details=details | {"seen_in": "predicted classes"},
+    )
 
 
 def _with_verdict(finding: Finding) -> Finding:
@@ -88,8 +122,8 @@ def _with_verdict(finding: Finding) -> Finding:
             "A change of class shares alone would explain X",
         ),
         "novelty": (
-            "Rows beyond the source's range were found",
-            "No more rows beyond the source's range than a change inside it gives",
+            "Many rows of a sort that is rare in the source were found",
+            "No more rows of a sort that is rare in the source than a moderate change of X gives",
         ),
     }[finding.question]
     if "assumes" in finding.details:
@@ -105,11 +139,13 @@ def _with_verdict(finding: Finding) -> Finding:
 def attribute(findings: dict[str, Finding]) -> Kind:
     """Name the kind of shift.
 
-    With target labels, Y given X and X given Y decide: only X given Y moved is covariate
-    shift, only Y given X moved is label shift, both moved with X in place is concept shift,
-    both moved and X too is general. Moved margins with neither conditional found to move
-    is ``covariate_or_label``. Without target labels covariate shift is never named: only
-    label shift can be refuted.
+    With target labels, Y given X and X given Y decide: only X given Y moved is covariate shift,
+    only Y given X moved is label shift, both moved with X in place is concept shift, both moved and
+    X too is general. Moved margins with neither conditional found to move is
+    ``covariate_or_label``. Silence counts only from a test that finds a moderate change in at least
+    half of all cases (``details["power"]``): with fewer labels the shift is ``not_label`` or
+    ``label_compatible``, though the labels are there. Without target labels covariate shift is
+    never named: only label shift can be refuted.
 
     Parameters
     ----------
@@ -135,12 +171,19 @@ def attribute(findings: dict[str, Finding]) -> Kind:
         if not given_y.differs and given_y.testable:
             # shares moved and nothing inside the classes did: X may move too little to be seen
             if y.differs:
-                return "label"
+                return "label" if _settled(given_y) else "label_compatible"
             return "undetermined" if x.differs else "concept"
         return "general" if x.differs else "concept"
     if given_y.differs:
-        return "covariate" if x.differs else "undetermined"
+        if not x.differs:
+            return "undetermined"
+        return "covariate" if _settled(given_x) else "not_label"
     return "covariate_or_label"
+
+
+def _settled(finding: Finding) -> bool:
+    """Whether the test would have found a moderate change more often than not."""
+    return float(finding.details.get("power", 1.0)) >= DECENT_POWER
 
 
 def _without_labels(findings: dict[str, Finding]) -> Kind:
@@ -192,10 +235,10 @@ def limits(
         )
     if n_target_labels == 0 and kind in ("not_label", "label_compatible", "covariate_or_label"):
         said.append(
-            "Covariate shift cannot be confirmed without target labels: any change of X inside "
-            "the source's range is compatible with it."
+            "Covariate shift cannot be confirmed without target labels: any change of X where the "
+            "source has rows is compatible with it."
         )
-    if kind == "label_compatible":
+    if kind == "label_compatible" and not conditional.differs:
         said.append(
             "That label shift would explain the change does not prove it: a covariate shift can "
             "look the same."
@@ -209,8 +252,15 @@ def limits(
             f"A change of X of the size AUC {size:.2f} or more would have been found by the "
             "classifier with a probability of about 80%; smaller ones may be there."
         )
-    if kind in ("covariate", "label") or (kind == "none" and findings["conditional"].testable):
+    for question, name in (("conditional", "Y at equal X"), ("class_conditional", "X at equal Y")):
+        finding = findings[question]
+        power = finding.details.get("power")
+        if finding.status != "no_evidence" or power is None:
+            continue
+        few = "" if _settled(finding) else " That is too little to name the kind of shift by it."
         said.append(
-            "What was not found was not proved absent; the intervals say how large it may be."
+            f"No difference of {name} was found, which does not prove that there is none: "
+            f"{finding.details['power_for']} is found with a probability of about "
+            f"{share(power)}.{few}"
         )
     return said

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from shiftlab.diagnosis.duplicates import shared_rows_note
+from shiftlab.diagnosis.duplicates import repeated_rows_notes, shared_rows_note
 from shiftlab.diagnosis.findings import FeatureShift
 from shiftlab.diagnosis.images import describe_images
 from shiftlab.diagnosis.text import tfidf_weights, word_records
@@ -150,7 +150,9 @@ def read_columns(source: Domain, target: Domain, features: Any, seed: int) -> Co
         If it gives no matrix, or ``X`` is no sparse matrix of counts where it must be.
     """
     found = _read(source, target, features, seed)
-    found.notes += [note for note in [shared_rows_note(_rows(found))] if note]
+    rows = _rows(found)
+    found.notes += [note for note in [shared_rows_note(rows)] if note]
+    found.notes += repeated_rows_notes(rows)
     return found
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shiftlab.diagnosis.findings import Kind, plain
 from shiftlab.diagnosis.result import Diagnosis
+from shiftlab.diagnosis.shown import Shown
 from shiftlab.diagnosis.windows import Window
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 __all__ = ["MANY_SCHEMA_VERSION", "Comparison", "ManyDiagnosis"]
 
@@ -114,7 +112,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class ManyDiagnosis:
+class ManyDiagnosis(Shown):
     """How several domains differ from each other, or windows from a reference.
 
     Made by `diagnose_many`. Print it with ``show()``, write a page with ``to_html(path)``,
@@ -320,55 +318,22 @@ class ManyDiagnosis:
         )
         return result
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | Path:
-        """Write it as JSON.
-
-        Parameters
-        ----------
-        path : str, PathLike or None, default=None
-            Where to write it (all at once or not at all).
+    def to_html_fragment(self) -> str:
+        """Make the inner part of the page, with its styles, to stand inside another page.
 
         Returns
         -------
-        str or Path
-            The text, or the full path where one was given.
+        str
+            A ``<section>`` preceded by a ``<style>`` whose rules reach only into it.
         """
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        return _written(text, path)
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | Path:
-        """Make a self-contained page: no scripts, nothing loaded from elsewhere.
-
-        Parameters
-        ----------
-        path : str, PathLike or None, default=None
-            Where to write it (all at once or not at all).
-
-        Returns
-        -------
-        str or Path
-            The page, or the full path where one was given.
-        """
-        from shiftlab.diagnosis.report.many import page
-
-        return _written(page(self), path)
-
-    def _repr_html_(self) -> str:
         from shiftlab.diagnosis.report.many import fragment
 
         return fragment(self)
 
-    def show(self, console: Console | None = None) -> None:
-        """Print it in the terminal.
+    def _page(self) -> str:
+        from shiftlab.diagnosis.report.many import page
 
-        Parameters
-        ----------
-        console : rich.console.Console or None, default=None
-            Where to print; None is standard output.
-        """
-        from rich.console import Console as MakeConsole
-
-        (console or MakeConsole()).print(self)
+        return page(self)
 
     def __rich__(self) -> RenderableType:
         from shiftlab.diagnosis.report.many import render
@@ -380,11 +345,3 @@ class ManyDiagnosis:
         what = "windows" if self.by else "domains"
         n = len(self.windows) if self.by else len(self.n_rows)
         return f"ManyDiagnosis({n} {what}, {differ} of {len(self.comparisons)} comparisons differ)"
-
-
-def _written(text: str, path: str | os.PathLike[str] | None) -> str | Path:
-    if path is None:
-        return text
-    from shiftlab.files import write_atomically
-
-    return write_atomically(path, text)

@@ -18,9 +18,17 @@ from shiftlab.diagnosis.sample import Half, Sample
 from shiftlab.stats.calibration import fit_calibration
 from shiftlab.stats.mmd import kernel_two_sample_test
 from shiftlab.stats.permutation import permutation_p_value, rank_permutation_test
-from shiftlab.stats.residual import residual_covariance_test, residual_product_test
+from shiftlab.stats.power import class_variance, conditional_power, direction_cost
+from shiftlab.stats.residual import merge_rare, residual_covariance_test, residual_product_test
+from shiftlab.stats.two_sample import auc_interval
 
-__all__ = ["MINIMUM_CHANGE", "check_class_conditional", "check_conditional", "fit_labelled"]
+__all__ = [
+    "DECENT_POWER",
+    "MINIMUM_CHANGE",
+    "check_class_conditional",
+    "check_conditional",
+    "fit_labelled",
+]
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +37,15 @@ MINIMUM_SCORE = 0.2
 FEWEST = 20  # labelled rows of a half on one side, below which no model is worth fitting
 SUPPORT = (0.05, 0.95)
 SUPPORT_SHARE = 0.1
+# The change of a moderate size whose power says what silence is worth, and the power from which
+# silence about one conditional is taken for a hint that the shift is in the other.
+EFFECT = {"classification": 0.2, "regression": 0.3}
+UNIT = {"classification": "class probability", "regression": "standard deviations of Y"}
+MODERATE_AUC = 0.6
+MODERATE_SCORE = float(np.sqrt(2) * norm.ppf(MODERATE_AUC))  # distance of normals with that AUC
+DECENT_POWER = 0.5
+QUESTIONS = 4  # the first step of the correction divides the level by so many
+TESTS = 2  # of either conditional, which share the level of the question
 
 
 @dataclass(frozen=True)
@@ -160,7 +177,7 @@ def _calibrated(fits: Labelled) -> Labelled:
     return replace(fits, domain=domain, pooled=pooled)
 
 
-def check_conditional(both: Both, rng: np.random.Generator) -> Finding:
+def check_conditional(both: Both, sample: Sample) -> Finding:
     """Test that Y is independent of the domain given X, on the common support.
 
     Two generalised covariance measures, twice the smaller p-value: one for a response that is
@@ -175,8 +192,8 @@ def check_conditional(both: Both, rng: np.random.Generator) -> Finding:
     ----------
     both : tuple of (Labelled, Labelled)
         Held-out predictions of both halves.
-    rng : numpy.random.Generator
-        For the second opinion.
+    sample : Sample
+        For the level, and the randomness of the second opinion.
 
     Returns
     -------
@@ -205,7 +222,13 @@ def check_conditional(both: Both, rng: np.random.Generator) -> Finding:
     ]
     statistic = float(np.mean([result.statistic for result in learnt]))
     p_learnt = float(norm.sf(statistic))
-    p_plain = residual_covariance_test(np.concatenate(responses), np.concatenate(domains))
+    plain = np.concatenate(responses)
+    if plain.shape[1] > 2:
+        # a class with a handful of rows on the smaller side has no normal sum
+        smaller = min(rows) / sum(rows)
+        expected = smaller * np.concatenate([f.response for f in both])[kept].sum(axis=0)
+        plain = merge_rare(plain, expected)
+    p_plain = residual_covariance_test(plain, np.concatenate(domains))
     scale = both[0].scale
     raw = float(np.mean([result.effect for result in learnt])) / scale
     half_width = 1.96 * float(np.mean([result.standard_error for result in learnt])) / scale
@@ -228,12 +251,44 @@ def check_conditional(both: Both, rng: np.random.Generator) -> Finding:
             "cross-fitted, asymptotic",
             "p_plain": p_plain,
             "p_learnt_direction": p_learnt,
-            "p_second_opinion": _redrawn_domain(both, inside, rng),
+            "p_second_opinion": _redrawn_domain(both, inside, sample.rng),
+            "power": _power(both, inside, sample),
+            "power_for": f"a smooth change of {EFFECT[sample.task]:g} ({UNIT[sample.task]})",
             "common_support": share,
             "n_test_source": rows[1],
             "n_test_target": rows[0],
         },
     )
+
+
+def _power(both: Both, inside: list[NDArray[np.bool_]], sample: Sample) -> float:
+    """Chance to find a moderate change that averages out over X, with the rows there are."""
+    values = []
+    for fits, kept in zip(both, inside, strict=True):
+        information = float((fits.domain * (1 - fits.domain))[kept].sum())
+        if sample.task == "regression":
+            variance = float(np.square(fits.response - fits.pooled).mean()) / fits.scale**2
+        else:
+            variance = class_variance(fits.pooled)
+        values.append(
+            conditional_power(
+                EFFECT[sample.task],
+                information,
+                variance,
+                direction_cost(fits.X.shape[1]),
+                alpha=sample.alpha / (QUESTIONS * TESTS),
+            )
+        )
+    return float(np.mean(values))
+
+
+def _power_within(m: Floats, n: Floats, alpha: float) -> float:
+    """Chance that the rank test within classes finds an AUC of a moderate size."""
+    weight = m * n / (m + n)
+    weight = weight / weight.sum()
+    sd = float(np.sqrt((np.square(weight) * (m + n + 1) / (12 * m * n)).sum()))
+    limit = norm.ppf(1 - alpha / (QUESTIONS * TESTS))
+    return float(norm.sf(limit - (MODERATE_AUC - 0.5) / sd))
 
 
 def _redrawn_domain(
@@ -293,6 +348,8 @@ def check_class_conditional(both: Both, sample: Sample) -> Finding:
     X, is_target, y = (
         np.concatenate([getattr(f, name) for f in both]) for name in ("X", "is_target", "y")
     )
+    of_class = [fits.is_target[fits.y == c] for c in classes]
+    sizes = np.array([[(~t).sum() for t in of_class], [t.sum() for t in of_class]], dtype=float)
     kernel = kernel_two_sample_test(
         X, is_target, strata=y, n_permutations=sample.n_permutations, rng=sample.rng
     )
@@ -303,7 +360,7 @@ def check_class_conditional(both: Both, sample: Sample) -> Finding:
         statistic=auc,
         p_value=stronger(p_classifier, kernel.p_value),
         effect=auc,
-        interval=_stratified_interval(auc, fits.is_target, fits.y),
+        interval=auc_interval(auc, sizes[0], sizes[1]),
         minimum_effect=MINIMUM_AUC,
         details={
             "effect_name": "AUC within classes (0.5 = cannot tell)",
@@ -314,26 +371,10 @@ def check_class_conditional(both: Both, sample: Sample) -> Finding:
             "mmd_squared": kernel.mmd,
             "n_permutations": sample.n_permutations,
             "n_classes": len(classes),
+            "power": _power_within(sizes[0], sizes[1], sample.alpha),
+            "power_for": f"one with an AUC of {MODERATE_AUC:g} within classes",
         },
     )
-
-
-def _stratified_interval(
-    auc: float, is_target: NDArray[np.bool_], strata: NDArray[Any]
-) -> tuple[float, float]:
-    """Normal interval with Hanley and McNeil's variance in every stratum."""
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    shares, variances = [], []
-    for code in np.unique(strata):
-        t = is_target[strata == code]
-        m, n = int((~t).sum()), int(t.sum())
-        if m and n:
-            shares.append(m * n / (m + n))
-            first = auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)
-            variances.append(first / (m * n))
-    w = np.array(shares) / np.sum(shares)
-    sd = float(np.sqrt((w**2 * np.array(variances)).sum()))
-    return max(0.0, auc - 1.96 * sd), min(1.0, auc + 1.96 * sd)
 
 
 def _given_number(both: Both, sample: Sample) -> Finding:
@@ -361,6 +402,14 @@ def _given_number(both: Both, sample: Sample) -> Finding:
         details={
             "effect_name": "difference of the domain score at equal Y (standard deviations)",
             "test": "generalised covariance measure of a held-out domain score, asymptotic",
+            "power": conditional_power(
+                MODERATE_SCORE,
+                both[0].is_target.size * float(both[0].is_target.var()),
+                1.0,
+                0.0,
+                alpha=sample.alpha / QUESTIONS,
+            ),
+            "power_for": f"one of {MODERATE_SCORE:.2g} standard deviations of the score",
         },
     )
 

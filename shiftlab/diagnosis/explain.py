@@ -135,7 +135,8 @@ def explain(
     if setting is not None and not findings["conditional"].differs:
         plan = attempt("plan", lambda: _plan(setting, sample, every, original))
         n_known = int(_known(sample).sum())
-        if n_known > 0:
+        # where the test was made, it has told its power itself
+        if n_known > 0 and "power" not in findings["conditional"].details:
             few = attempt("power", lambda: power_of_labels(setting, n_known))
             said += [few.summary] if few is not None else []
     explanation = Explanation(

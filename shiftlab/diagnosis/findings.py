@@ -43,7 +43,7 @@ QUESTIONS: dict[str, str] = {
     "class_conditional": "At equal Y (within a class), is X distributed alike in both?",
     "conditional": "At equal X, is Y distributed alike in both?",
     "label_fit": "Could a change of the class shares alone explain the change of X?",
-    "novelty": "Does the target hold rows beyond anything in the source?",
+    "novelty": "Does the target hold many rows of a sort that is rare in the source?",
 }
 
 

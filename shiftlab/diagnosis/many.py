@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from math import ceil
 from typing import Any
 
 import narwhals.stable.v1 as nw
 import numpy as np
-from sklearn.utils import check_random_state
 
 from shiftlab.diagnosis.attribution import FAMILY
 from shiftlab.diagnosis.comparison import Comparison, ManyDiagnosis
 from shiftlab.diagnosis.findings import Kind
 from shiftlab.diagnosis.label_space import compare_label_spaces, read_labels
 from shiftlab.diagnosis.result import Diagnosis
-from shiftlab.diagnosis.run import Task, diagnose
+from shiftlab.diagnosis.run import (
+    Task,
+    check_arguments,
+    check_permutations,
+    diagnose,
+    fewest_permutations,
+)
+from shiftlab.diagnosis.sample import own_random_state
 from shiftlab.diagnosis.windows import Window, cut_windows, without_column
 from shiftlab.domain import Domain
 from shiftlab.stats.multiple import benjamini_hochberg
 
 __all__ = ["diagnose_many"]
 
-FEWEST_PERMUTATIONS, MOST_PERMUTATIONS = 499, 9_999
+MOST_PERMUTATIONS = 9_999
 COLUMNS_NAMED = 3
 
 
@@ -122,6 +127,7 @@ def diagnose_many(
     '600 to 899'
     """
     _check(by, n_windows, label)
+    check_arguments(task, alpha)
     notes: list[str] = []
     windows: list[Window] = []
     if by is None:
@@ -135,11 +141,10 @@ def diagnose_many(
     names = [s.name for s in samples]
     jobs = _jobs(samples, chosen)
     if n_permutations is None:
-        # so many that the smallest p-value survives Holm over the questions, each made of two
-        # tests, and a correction over the comparisons
-        needed = ceil(2 * len(FAMILY) * len(jobs) / alpha) if 0 < alpha < 1 else 0
-        n_permutations = min(max(FEWEST_PERMUTATIONS, needed), MOST_PERMUTATIONS)
-    seeds = check_random_state(random_state).randint(2**31 - 1, size=len(jobs))
+        # so many that the smallest p-value survives a correction over the comparisons as well
+        needed = fewest_permutations(alpha, len(jobs))
+        n_permutations = max(check_permutations(None, alpha), min(needed, MOST_PERMUTATIONS))
+    seeds = own_random_state(random_state).randint(2**31 - 1, size=len(jobs))
     pairs = {
         (names[i], names[j]): diagnose(
             samples[i],

@@ -13,7 +13,7 @@ from shiftlab.diagnosis.sample import Half, Sample
 from shiftlab.stats.mmd import kernel_two_sample_test
 from shiftlab.stats.multiple import holm
 from shiftlab.stats.permutation import rank_permutation_test
-from shiftlab.stats.two_sample import auc_interval, detectable_auc
+from shiftlab.stats.two_sample import auc_interval
 from shiftlab.stats.weights import effective_sample_size
 
 __all__ = ["MINIMUM_AUC", "DomainModel", "check_marginal", "fit_domain", "stacked", "stronger"]
@@ -21,6 +21,7 @@ __all__ = ["MINIMUM_AUC", "DomainModel", "check_marginal", "fit_domain", "stacke
 Floats = NDArray[np.float64]
 
 MINIMUM_AUC = 0.55
+TESTS_OF_X = 3
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,6 @@ def check_marginal(sample: Sample, domain: DomainModel, p_columns: float) -> Fin
         "n_permutations": sample.n_permutations,
         "n_test_source": n_source,
         "n_test_target": n_target,
-        "detectable_effect": detectable_auc(n_source, n_target),
         "effective_sample_share": effective_sample_size(ratio) / n_source,
     }
     return Finding(

@@ -1,10 +1,10 @@
-"""Novelty: does the target hold rows beyond anything in the source, such as a new class?"""
+"""Novelty: does the target hold many rows of a sort that is rare in the source?"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 from sklearn.neighbors import NearestNeighbors
 
 from shiftlab.diagnosis.findings import Finding
@@ -17,7 +17,7 @@ __all__ = ["check_novelty"]
 Floats = NDArray[np.float64]
 
 RARE = 0.02  # share of a source class beyond the threshold
-FOLD = 4.0  # so many times that share counts as novel: a change of X inside the range gives less
+FOLD = 4.0  # so many times that share counts as novel: a moderate change of X gives less
 NEIGHBOUR = 5
 REFERENCE = 2000  # source rows that distances are taken to
 FEWEST_OF_CLASS = 20
@@ -34,10 +34,12 @@ def check_novelty(sample: Sample, domain: DomainModel, model: ClassModel | None)
     .. math:: c = \max_j \; s^{j}_{(\lceil (1 - t)(n_j + 1) \rceil)}, \qquad t = 0.02,
 
     which a mixture of the source's classes exceeds with probability at most t, whatever its
-    shares. The null hypothesis is a share of at most 4 t, since a covariate shift inside the
-    source's range thickens the tails too; the test is the binomial one, three times the
-    smallest p-value. A new class far from all others and a covariate shift out of the
-    source's range look the same, so a finding makes a new class *suspected*.
+    shares. Classes with fewer than 20 rows to rank are taken together, the smallest first.
+    The null hypothesis is a share of at most 4 t, since a moderate covariate shift thickens the
+    tails too; the test is the binomial one, three times the smallest p-value. Rare is not
+    impossible: a covariate shift that moves much of the target to where the source has few rows
+    (U(0, 1) against Beta(20, 1)) looks like a new class far from all others, so a finding makes
+    a new class *suspected*.
 
     Parameters
     ----------
@@ -81,21 +83,23 @@ def check_novelty(sample: Sample, domain: DomainModel, model: ClassModel | None)
             best, n_best = (name, p_value, beyond / n, rare), n
     name, p_value, share, rare = best
     whole = "the source" if sample.task == "regression" else "every class of the source"
-    error = 1.96 * float(np.sqrt(share * (1 - share) / n_best))
+    count = round(share * n_best)
+    interval = binomtest(count, max(1, n_best)).proportion_ci(0.95, method="wilson")
     return Finding(
         "novelty",
         "no_evidence",
-        f"{share:.1%} of the target's rows lie beyond {1 - rare:.0%} of {whole} (by the {name}).",
+        f"{share:.1%} of the target's rows are of a sort that at most {rare:.1%} of {whole} is "
+        f"(by the {name}).",
         statistic=share,
         p_value=min(1.0, len(scores) * p_value),
         effect=share,
-        interval=(max(0.0, share - error), min(1.0, share + error)),
+        interval=(float(interval.low), float(interval.high)),
         minimum_effect=FOLD * rare,
         details={
-            "effect_name": "share of the target beyond the range of every source class",
+            "effect_name": "share of the target of a sort that is rare in every source class",
             "test": "binomial test of conformal exceedances of three scores",
             "score": name,
-            "share_of_source_beyond": rare,
+            "share_of_source": rare,
         },
     )
 
@@ -109,16 +113,26 @@ def _classes(sample: Sample) -> NDArray[np.intp]:
 
 def _threshold(scores: Floats, codes: NDArray[np.intp]) -> tuple[float, float]:
     """Largest conformal quantile over the classes, and the share of a class beyond it."""
-    classes, counts = np.unique(codes, return_counts=True)
-    large = classes[counts >= FEWEST_OF_CLASS]
-    if large.size == 0:
-        codes, large = np.zeros_like(codes), np.zeros(1, dtype=codes.dtype)
     found = []
-    for code in large:
-        inside = np.sort(scores[codes == code])
+    for group in _groups(codes):
+        inside = np.sort(scores[np.isin(codes, group)])
         rank = min(inside.size, int(np.ceil((1 - RARE) * (inside.size + 1))))
         found.append((float(inside[rank - 1]), 1 - rank / (inside.size + 1)))
     return max(value for value, _ in found), max(share for _, share in found)
+
+
+def _groups(codes: NDArray[np.intp]) -> list[list[int]]:
+    """Classes, those with few rows taken together, the smallest first."""
+    classes, counts = np.unique(codes, return_counts=True)
+    groups: list[list[int]] = [[]]
+    rows = 0
+    for i in np.argsort(counts, kind="stable"):
+        if rows >= FEWEST_OF_CLASS:
+            groups.append([])
+            rows = 0
+        groups[-1].append(int(classes[i]))
+        rows += int(counts[i])
+    return groups
 
 
 def _distances(sample: Sample) -> tuple[Floats, Floats]:

@@ -229,7 +229,9 @@ def _warnings(findings: dict[str, Finding], ratio: Floats, pi_t: Floats) -> dict
     if differs("label_space") and findings["label_space"].details.get("new"):
         everywhere.append("The target has classes that the source has not.")
     if differs("novelty"):
-        everywhere.append("The target has rows beyond the source's range, perhaps a new class.")
+        everywhere.append(
+            "The target has many rows of a sort that is rare in the source, perhaps a new class."
+        )
     by_x = list(everywhere)
     if differs("conditional"):
         by_x.append("Y differs at equal X.")

@@ -9,7 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shiftlab.diagnosis.conditional import FEWEST, SUPPORT, SUPPORT_SHARE
+from shiftlab.diagnosis.conditional import (
+    EFFECT,
+    FEWEST,
+    QUESTIONS,
+    SUPPORT,
+    SUPPORT_SHARE,
+    TESTS,
+    UNIT,
+)
 from shiftlab.diagnosis.explanation import LabelPlan
 from shiftlab.stats.power import (
     conditional_information,
@@ -23,12 +31,8 @@ __all__ = ["FewLabels", "LabelSetting", "choose_rows", "plan_labels", "power_of_
 Floats = NDArray[np.float64]
 
 POWER = 0.8
-EFFECT = {"classification": 0.2, "regression": 0.3}
-UNIT = {"classification": "class probability", "regression": "standard deviations of Y"}
 CURVE = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 STRATA = 20
-QUESTIONS = 4  # Holm's first step divides the level by so many
-TESTS = 2  # of Y at equal X, which share the level of the question
 ROWS_WITHOUT_A_PLAN = 200
 
 
@@ -179,8 +183,9 @@ def plan_labels(
     Finds the smallest n whose power (:func:`~shiftlab.stats.power.conditional_power` at the
     level of Holm's first step, with the test's split in halves and the common support
     counted) reaches 0.8, by bisection: power rises with n. It holds for a change that
-    averages out over X, the hardest to find; the summary also says how many labels one that
-    is the same for all X takes.
+    averages out over X but is smooth in it, as the learners of the diagnosis must be able to
+    learn it: one that alternates many times over the range of a column takes more rows or is
+    missed. The summary also says how many labels a change that is the same for all X takes.
 
     Parameters
     ----------
@@ -283,7 +288,7 @@ def _summary(
         )
     found = (
         f"{n_labels:,} labelled rows of the target find {change} with probability {POWER:.0%}, "
-        f"whatever its shape.{easier}"
+        f"also where its sign depends on X, as long as it is smooth in X.{easier}"
     )
     if n_known >= n_labels:
         return f"{found} {n_known:,} have a label."

@@ -14,6 +14,11 @@ from shiftlab.diagnosis.sample import Sample
 from shiftlab.stats.label_fit import mixture_moments
 from shiftlab.stats.priors import bbse_prior, label_permutation_test, total_variation
 from shiftlab.stats.univariate import continuous_test
+from shiftlab.stats.variation import (
+    covariance_noise,
+    multinomial_noise,
+    total_variation_interval,
+)
 
 __all__ = [
     "MINIMUM_TV",
@@ -29,13 +34,6 @@ Floats = NDArray[np.float64]
 MINIMUM_TV = 0.05
 FEWEST_PER_CLASS = 10
 WORST_CONDITION = 50.0
-
-
-def _tv_error(p: Floats, n_p: float, q: Floats, n_q: float, rng: np.random.Generator) -> float:
-    """Standard error of a total variation distance, by multinomial resampling."""
-    a = rng.multinomial(int(n_p), p, size=200) / n_p
-    b = rng.multinomial(int(n_q), q, size=200) / n_q
-    return float((0.5 * np.abs(a - b).sum(axis=1)).std(ddof=1))
 
 
 def check_prior(
@@ -67,19 +65,20 @@ def check_prior(
     )
     p, q = source / n_source, target / n_target
     effect = total_variation(p, q)
-    half = 1.96 * _tv_error(p, n_source, q, n_target, rng)
+    interval = total_variation_interval(q - p, *multinomial_noise(p, n_source, q, n_target))
     return Finding(
         "prior",
         "no_evidence",
         f"{effect:.0%} of the labelled rows would have to change class to make the class shares "
-        "equal.",
+        f"equal; {interval.by_chance:.1%} are to be expected where they are.",
         statistic=statistic,
         p_value=p_value,
         effect=effect,
-        interval=(max(0.0, effect - half), min(1.0, effect + half)),
+        interval=(interval.low, interval.high),
         minimum_effect=MINIMUM_TV,
         details={
             "effect_name": "total variation distance of the class shares",
+            "expected_by_chance": interval.by_chance,
             "test": "permutation chi-square on the labels",
             "n_permutations": n_permutations,
             "classes": [labels.classes[i] for i in shared],
@@ -243,9 +242,9 @@ def check_prior_without_labels(
     joint = np.stack([model.source[model.codes == j].sum(axis=0) for j in range(k)], axis=1)
     estimate = bbse_prior(joint / model.codes.size, target.mean(axis=0), prior)
     effect = total_variation(prior, estimate)
-    # |q_j - p_j| moves by at most the errors of q_j and p_j, whatever their correlation
-    own = prior * (1 - prior) / model.codes.size
-    error = 0.5 * float(np.sqrt(np.square(moments.standard_error) + own).sum())
+    own = (np.diag(prior) - np.outer(prior, prior)) / model.codes.size
+    noise = covariance_noise(moments.covariance + own)
+    interval = total_variation_interval(moments.prior - prior, *noise)
     return Finding(
         "prior",
         "no_evidence",
@@ -254,10 +253,11 @@ def check_prior_without_labels(
         statistic=statistic,
         p_value=p_value,
         effect=effect,
-        interval=(max(0.0, effect - 1.96 * error), min(1.0, effect + 1.96 * error)),
+        interval=(interval.low, interval.high),
         minimum_effect=MINIMUM_TV,
         details={
             "effect_name": "total variation distance of the class shares (label shift assumed)",
+            "expected_by_chance": interval.by_chance,
             "test": "permutation chi-square on the predicted labels of held-out rows",
             "n_permutations": n_permutations,
             "classes": [classes[i] for i in model.kept],

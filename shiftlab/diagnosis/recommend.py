@@ -55,10 +55,11 @@ class Situation:
     overlap: bool = True
     negligible: bool = False  # all that was found is smaller than what usually matters
     effective_share: float = 1.0  # of the source's rows, that weights would leave
-    beyond: float = 0.0  # share of the target beyond the source, where that was found
+    beyond: float = 0.0  # share of the target that is rare in the source, where that was found
     label: str | None = None  # of the frames that were given
     label_in_target: bool = False
     sizes: dict[str, str] = field(default_factory=dict)  # difference -> how large, in words
+    texts: tuple[bool, bool] | None = None  # whether each side is a pair (list of texts, labels)
     text_columns: tuple[str, ...] | None = None  # of a frame that holds else only numbers
     apart: tuple[str, ...] = ()  # columns of a frame that say when a row was taken
     gaps: bool = False  # missing values, which not every method takes
@@ -76,6 +77,7 @@ def read_situation(
     inputs: str,
     label: tuple[str | None, bool],
     apart: tuple[str, ...],
+    texts: tuple[bool, bool] | None,
 ) -> Situation:
     """Collect what the choice depends on.
 
@@ -97,6 +99,8 @@ def read_situation(
         The label's column of frames, and whether the target has it.
     apart : tuple of str
         Columns that are left out of X.
+    texts : tuple of two bool or None
+        Of lists of texts: whether each side is a pair with its labels.
 
     Returns
     -------
@@ -127,6 +131,7 @@ def read_situation(
         label=label[0],
         label_in_target=label[1],
         sizes=sizes,
+        texts=texts,
         text_columns=_text_columns(source, columns),
         apart=apart if source.is_frame else (),
         gaps=any(np.isnan(v).any() for c in columns.shared for v in (c.source, c.target)),
@@ -171,6 +176,10 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {
     "general": (),
     "undetermined": (),
 }
+
+DOMAIN_ROWS = "from shiftlab import Domain; n = len(Domain.of(target))"
+
+UNSETTLED = ("not_label", "label_compatible", "covariate_or_label", "undetermined")
 
 WHY: dict[str, str] = {
     "feature_space": "the feature spaces differ",
@@ -225,7 +234,7 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
             Recommendation(
                 a.__name__,
                 "Y at equal X changed, and this learns from the target's labels; "
-                f"it assumes: {_clause(a.facts.assumes)}",
+                f"it assumes: {_clause(a.facts.assumes)}.",
                 _code(a, situation),
             )
             for a in learns
@@ -237,7 +246,11 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
         chosen.append(_target_only(situation))
     found = bool(wanted) or situation.kind != "none"
     nothing = _nothing(situation, found)
-    label = _label_rows(plan) if found and situation.n_target_labels == 0 else []
+    texts = situation.texts is not None
+    # few labels leave the kind open; where it is named, more would change nothing
+    unsettled = situation.kind in UNSETTLED and plan is not None
+    ask = found and (situation.n_target_labels == 0 or unsettled)
+    label = _label_rows(plan, texts) if ask else []
     unique = list({r.method: r for r in reversed(chosen)}.values())[::-1]
     if not found:
         return [nothing]
@@ -245,7 +258,9 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
 
 
 def _fits(facts: Any, situation: Situation) -> bool:
-    if situation.inputs not in facts.inputs or situation.task not in facts.tasks:
+    # the code for texts makes sparse counts of them
+    inputs = "sparse" if situation.texts else situation.inputs
+    if inputs not in facts.inputs or situation.task not in facts.tasks:
         return False
     if facts.needs_overlap and not situation.overlap:
         return False
@@ -256,18 +271,18 @@ def _fits(facts: Any, situation: Situation) -> bool:
 
 def _clause(sentence: str) -> str:
     text = sentence.strip().rstrip(".")
-    return (text[:1].lower() + text[1:] if text[1:2].islower() else text) + "."
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation:
     size = f" ({situation.sizes[difference]})" if difference in situation.sizes else ""
     left = ""
     if adapter.facts.needs_overlap and situation.effective_share < 0.5:
-        left = f" Weights would leave the worth of about {situation.effective_share:.0%} of the "
-        left += "source's rows."
+        left = f"; weights would leave the worth of about {situation.effective_share:.0%} of the "
+        left += "source's rows"
     if adapter.facts.needs_overlap and situation.beyond:
-        left += f" {situation.beyond:.0%} of the target's rows lie beyond the source's."
-    reason = f"Because {WHY[difference]}{size}; it assumes: {_clause(adapter.facts.assumes)}{left}"
+        left += f"; {situation.beyond:.0%} of the target's rows are of a sort rare in the source"
+    reason = f"Because {WHY[difference]}{size}; it assumes: {_clause(adapter.facts.assumes)}{left}."
     return Recommendation(adapter.__name__, reason, _code(adapter, situation))
 
 
@@ -313,6 +328,7 @@ def _code(adapter: Any, situation: Situation) -> str:
     if "units" in parameters and situation.units:
         given.append(f"units={situation.units!r}")
     readable = situation.inputs in ("dense", "sparse") or situation.text_columns is not None
+    readable = readable or situation.texts is not None
     trains = readable and situation.n_source_labels > 0
     if "target_prior" in parameters and trains:
         given.append('target_prior="estimated"')
@@ -338,7 +354,18 @@ def _code(adapter: Any, situation: Situation) -> str:
 
 
 def _labelled(situation: Situation) -> str:
-    """Say in code which column of the given frames is the label."""
+    """Say in code which column of the given frames is the label, or count the words of texts."""
+    if situation.texts is not None:
+        sides = []
+        for name, pair in zip(("source", "target"), situation.texts, strict=True):
+            sides.append((f"{name}[0]", f", {name}[1]") if pair else (name, ""))
+        (s, s_label), (t, t_label) = sides
+        return (
+            "from sklearn.feature_extraction.text import TfidfVectorizer; "
+            f"from shiftlab import Domain; words = TfidfVectorizer().fit([*{s}, *{t}]); "
+            f"source = Domain(words.transform({s}){s_label}); "
+            f"target = Domain(words.transform({t}){t_label}); "
+        )
     if situation.label is None:
         return ""
     label = f", label={situation.label!r}"
@@ -369,7 +396,7 @@ def _nothing(situation: Situation, found: bool) -> Recommendation:
 
 def _target_only(situation: Situation) -> Recommendation:
     rows = "from shiftlab import Domain; rows = Domain.of(target).labelled_part(); "
-    if situation.label is not None:
+    if situation.label is not None or situation.texts is not None:
         rows = _labelled(situation) + "rows = target.labelled_part(); "
     module, call = _model(situation)
     if situation.inputs == "images":
@@ -391,15 +418,16 @@ def _target_only(situation: Situation) -> Recommendation:
     return Recommendation("Train on target labels", why, code)
 
 
-def _label_rows(plan: LabelPlan | None) -> list[Recommendation]:
+def _label_rows(plan: LabelPlan | None, texts: bool) -> list[Recommendation]:
     name = "Label target rows"
     if plan is None:
+        counted = "n = len(target)" if texts else DOMAIN_ROWS
         return [
             Recommendation(
                 name,
                 "Labels of some 100 randomly drawn target rows may show whether Y at equal X "
                 "changed.",
-                "import numpy as np; from shiftlab import Domain; n = len(Domain.of(target)); "
+                f"import numpy as np; {counted}; "
                 "rows = np.random.default_rng(0).choice(n, min(100, n), replace=False)",
             )
         ]

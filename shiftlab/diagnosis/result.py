@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.findings import KINDS, FeatureShift, Finding, Kind, plain
 from shiftlab.diagnosis.recommend import Recommendation, Situation, recommend
+from shiftlab.diagnosis.shown import Shown
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 __all__ = ["SCHEMA_VERSION", "Diagnosis"]
 
@@ -21,7 +19,7 @@ SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """How a target differs from a source.
 
     Made by :func:`shiftlab.diagnosis`. Print it in a terminal with ``show()``, write a page
@@ -148,56 +146,10 @@ class Diagnosis:
         )
         return result
 
-    @overload
-    def to_json(self, path: None = None) -> str: ...
-
-    @overload
-    def to_json(self, path: str | os.PathLike[str]) -> Path: ...
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | Path:
-        """Make JSON of everything that ``to_dict()`` holds.
-
-        Parameters
-        ----------
-        path : str, PathLike or None, default=None
-            Where to write it as UTF-8 (all at once or not at all); None returns it.
-
-        Returns
-        -------
-        str or Path
-            The text, or the full path of the file.
-        """
-        from shiftlab.files import write_atomically
-
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # half a surrogate pair in a name has no UTF-8; its JSON escape is the same string
-        text = text.encode("utf-8", "backslashreplace").decode()
-        return text if path is None else write_atomically(path, text)
-
-    @overload
-    def to_html(self, path: None = None) -> str: ...
-
-    @overload
-    def to_html(self, path: str | os.PathLike[str]) -> Path: ...
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | Path:
-        """Make a self-contained page: no scripts, nothing loaded from elsewhere.
-
-        Parameters
-        ----------
-        path : str, PathLike or None, default=None
-            Where to write it (all at once or not at all); None returns it.
-
-        Returns
-        -------
-        str or Path
-            The page, or the full path of the file.
-        """
+    def _page(self) -> str:
         from shiftlab.diagnosis.report.html import page
-        from shiftlab.files import write_atomically
 
-        text = page(self)
-        return text if path is None else write_atomically(path, text)
+        return page(self)
 
     def to_html_fragment(self) -> str:
         """Make the inner part of the page, with its styles, to stand inside another page.
@@ -210,21 +162,6 @@ class Diagnosis:
         from shiftlab.diagnosis.report.html import fragment
 
         return fragment(self)
-
-    def show(self, console: Console | None = None) -> None:
-        """Print the diagnosis in the terminal.
-
-        Parameters
-        ----------
-        console : rich.console.Console or None, default=None
-            Where to print; None is standard output.
-        """
-        from rich.console import Console as MakeConsole
-
-        (console or MakeConsole()).print(self)
-
-    def _repr_html_(self) -> str:
-        return self.to_html_fragment()
 
     def __rich__(self) -> RenderableType:
         from shiftlab.diagnosis.report.terminal import render

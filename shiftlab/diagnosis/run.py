@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from math import ceil
 from numbers import Integral
 from typing import Any, Literal, get_args
 
 import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from shiftlab.diagnosis.answers import Settings, answer
 from shiftlab.diagnosis.apart import set_apart
-from shiftlab.diagnosis.attribution import adjust, attribute, limits
+from shiftlab.diagnosis.attribution import FAMILY, adjust, attribute, limits
 from shiftlab.diagnosis.columns import read_columns
 from shiftlab.diagnosis.explain import explain as explain_findings
 from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.features import check_features
 from shiftlab.diagnosis.findings import QUESTIONS, Finding
 from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
-from shiftlab.diagnosis.marginal import stronger
+from shiftlab.diagnosis.marginal import TESTS_OF_X, stronger
 from shiftlab.diagnosis.recommend import inputs_of, read_situation
 from shiftlab.diagnosis.result import Diagnosis
+from shiftlab.diagnosis.sample import own_random_state
 from shiftlab.diagnosis.schema import compare_schema
 from shiftlab.diagnosis.text import read_texts
 from shiftlab.domain import Domain
@@ -33,6 +35,7 @@ __all__ = ["diagnose"]
 Task = Literal["classification", "regression"]
 
 MOST_ROWS = 10_000
+PERMUTATIONS = 499
 SMALL = 1_000_000  # numbers in both samples
 
 
@@ -43,7 +46,7 @@ def diagnose(
     label: str | None = None,
     task: Task = "classification",
     alpha: float = 0.05,
-    n_permutations: int = 499,
+    n_permutations: int | None = None,
     features: Any = None,
     domain_classifier: Any = None,
     model: Any = None,
@@ -52,16 +55,17 @@ def diagnose(
 ) -> Diagnosis:
     """Say how a target differs from a source, with what certainty, and what to do.
 
-    The questions are: the feature space and the label space (read off the data); X (classifier
-    two-sample test, kernel test, single columns); Y (permutation chi-square; without target
-    labels through black-box shift estimation); with target labels also X within classes
-    (classifier and kernels, permuted inside the classes) and Y at equal X (generalised covariance
-    measures); without them whether label shift alone would explain X; and whether rows lie beyond
-    the source, such as a new class. Models learn on one half of the rows and the tests run on the
-    other. Holm's correction over the questions keeps the probability of any false "differs" among
-    them at ``alpha``; columns and regions have budgets of their own. Times and row numbers are
-    compared by themselves and left out of X. Takes about a second at 2,000 rows and 10 columns;
-    beyond 10,000 rows a side a random 10,000 are tested, and the notes say so.
+    The questions are: the feature space and the label space (read off the data); X (classifier two-
+    sample test, kernel test, single columns); Y (permutation chi-square; without target labels
+    through black-box shift estimation); with target labels also X within classes (classifier and
+    kernels, permuted inside the classes) and Y at equal X (generalised covariance measures);
+    without them whether label shift alone would explain X; and whether many rows are of a sort that
+    is rare in the source, such as a new class. Models learn on one half of the rows and the tests
+    run on the other. Holm's correction over the questions keeps the probability of any false
+    "differs" among them at ``alpha``; the sets of labels have another fifth of ``alpha``, columns
+    and regions budgets of their own. Times and row numbers are compared by themselves and left out
+    of X. Takes about a second at 2,000 rows and 10 columns; beyond 10,000 rows a side a random
+    10,000 are tested, and the notes say so.
 
     Parameters
     ----------
@@ -75,8 +79,10 @@ def diagnose(
         What the labels are.
     alpha : float, default=0.05
         Family-wise level.
-    n_permutations : int, default=499
-        Permutations of the permutation tests; at least 19.
+    n_permutations : int or None, default=None
+        Permutations of the permutation tests; None is 499, or more where a small ``alpha`` needs
+        them. At least 12 / ``alpha``: with fewer no p-value stays below ``alpha`` after the
+        correction over four questions and three tests of each.
     features : "tfidf", callable, transformer or None, default=None
         What to compare. "tfidf" is for texts (a list, a column of them) or counts of words:
         weighted words together, and each word by itself. A callable or transformer maps ``X`` to
@@ -126,7 +132,8 @@ def diagnose(
     >>> diagnosis.recommend()[0].method in {"ClassifierWeighting", "CORAL"}
     True
     """
-    _check_arguments(task, alpha, n_permutations)
+    check_arguments(task, alpha)
+    n_draws = check_permutations(n_permutations, alpha)
     notes: list[str] = []
     texts = isinstance(features, str) and features == "tfidf"
     if texts:
@@ -140,19 +147,23 @@ def diagnose(
         if domain.n_rows == 0 or domain.n_features == 0:
             what = "rows" if domain.n_rows == 0 else "columns"
             raise ValueError(f"{role} has no {what}, so there is nothing to compare")
-    seed = int(check_random_state(random_state).randint(2**31 - 1))
+    seed = int(own_random_state(random_state).randint(2**31 - 1))
     notes += _check_models(domain_classifier, model, task)
     settings = Settings(
         task=task,
-        n_permutations=int(n_permutations),
+        n_permutations=n_draws,
+        alpha=float(alpha),
         domain_classifier=domain_classifier,
         model=model,
         inputs="texts" if texts else inputs_of(s),
+        texts=_pairs_of_texts(source, target) if texts else None,
         label=(label, label is not None and _has_column(target, label)),
     )
     small = (s.n_rows + t.n_rows) * max(s.n_features, t.n_features) < SMALL
     # threads that wait for each other cost many times the work on small samples
-    with threadpool_limits(1 if small else None, user_api="openmp"):
+    with threadpool_limits(1 if small else None, user_api="openmp"), warnings.catch_warnings():
+        # few rows of many classes are said in the findings
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than")
         return _diagnose(s, t, settings, float(alpha), features, explain, seed, notes)
 
 
@@ -224,7 +235,16 @@ def _diagnose(
         limits=said,
         notes=notes,
         situation=read_situation(
-            kind, findings, s, t, task, columns, settings.inputs, settings.label, tuple(outside)
+            kind,
+            findings,
+            s,
+            t,
+            task,
+            columns,
+            settings.inputs,
+            settings.label,
+            tuple(outside),
+            settings.texts,
         ),
         source_name=s.name or "source",
         target_name=t.name or "target",
@@ -248,14 +268,31 @@ def _refuse_continuous(domain: Domain, role: str) -> None:
         )
 
 
-def _check_arguments(task: Any, alpha: Any, n_permutations: Any) -> None:
+def check_arguments(task: Any, alpha: Any) -> None:
+    """Refuse a task or a level that there is not."""
     if task not in get_args(Task):
         raise ValueError(f"task must be 'classification' or 'regression', got {task!r}")
     if isinstance(alpha, bool) or not isinstance(alpha, (float, int)) or not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha!r}")
+
+
+def check_permutations(n_permutations: Any, alpha: float) -> int:
+    """Refuse so few permutations that nothing could be found; give the default number."""
+    fewest = fewest_permutations(alpha)
+    if n_permutations is None:
+        return max(PERMUTATIONS, fewest)
     whole = isinstance(n_permutations, Integral) and not isinstance(n_permutations, bool)
-    if not whole or n_permutations < 19:
-        raise ValueError(f"n_permutations must be an int of at least 19, got {n_permutations!r}")
+    if not whole or n_permutations < fewest:
+        raise ValueError(
+            f"n_permutations must be an int of at least {fewest} at alpha={alpha:g}, got "
+            f"{n_permutations!r}: with fewer no p-value stays below alpha after the correction"
+        )
+    return int(n_permutations)
+
+
+def fewest_permutations(alpha: float, n_comparisons: int = 1) -> int:
+    """So many that 1 / (n + 1), corrected over tests and questions, is at most alpha."""
+    return ceil(TESTS_OF_X * len(FAMILY) * n_comparisons / alpha - 1e-9) - 1
 
 
 def _check_models(domain_classifier: Any, model: Any, task: str) -> list[str]:
@@ -289,6 +326,17 @@ def _check_models(domain_classifier: Any, model: Any, task: str) -> list[str]:
     return notes
 
 
+def _pairs_of_texts(source: Any, target: Any) -> tuple[bool, bool] | None:
+    """Whether each list or array of texts comes with labels as a pair; None for anything else."""
+    pairs = [isinstance(given, tuple) and len(given) == 2 for given in (source, target)]
+    for given, pair in zip((source, target), pairs, strict=True):
+        texts = given[0] if pair else given
+        plain = isinstance(texts, (list, np.ndarray)) and np.ndim(texts) == 1
+        if not plain or not all(isinstance(t, str) for t in texts):
+            return None
+    return pairs[0], pairs[1]
+
+
 def _has_column(given: Any, name: str) -> bool:
     """Whether a frame has the column; True for what is no frame."""
     if not nw.dependencies.is_into_dataframe(given):
@@ -296,10 +344,19 @@ def _has_column(given: Any, name: str) -> bool:
     return name in [str(c) for c in nw.from_native(given, eager_only=True).columns]
 
 
+def _refuse_equal_names(given: Any, role: str) -> None:
+    for part in given if isinstance(given, tuple) else (given,):
+        # what is no pandas frame cannot have two columns of one name
+        if nw.dependencies.is_pandas_dataframe(part) and not part.columns.is_unique:
+            name = part.columns[part.columns.duplicated()][0]
+            raise ValueError(f"{role} has more than one column named {name!r}; rename them")
+
+
 def _read(given: Any, label: str | None, role: str) -> Domain:
     X = given[0] if isinstance(given, tuple) and len(given) == 2 else given
     if isinstance(X, (list, np.ndarray)) and np.ndim(X) == 1 and isinstance(next(iter(X), 0), str):
         raise ValueError(f"{role} holds texts; pass features='tfidf' to compare their words")
+    _refuse_equal_names(given, role)
     if label is not None and role == "target" and not _has_column(given, label):
         return Domain.of(given, name=role)
     named = label if nw.dependencies.is_into_dataframe(given) else None
@@ -327,15 +384,16 @@ def _new_share(labels: Labels) -> float:
 def _with_suspicion(findings: dict[str, Finding]) -> Finding:
     """Say of unseen target labels that a new class is suspected, where rows are novel."""
     finding, novelty = findings["label_space"], findings["novelty"]
-    # where most of the target lies beyond, X moved as a whole and says nothing about classes
+    # where most of the target is such, X moved as a whole and says nothing about classes
     many = (novelty.effect or 0.0) > 0.5
     if finding.testable or finding.details.get("not_asked") or not novelty.differs or many:
         return finding
     share = f"{novelty.effect:.0%}"
     return replace(
         finding,
-        summary=f"{finding.summary} {share} of the target's rows lie beyond every source class: a "
-        "class that the source never had is suspected, if X did not move there on the whole.",
+        summary=f"{finding.summary} {share} of the target's rows are of a sort that is rare in "
+        "every source class: a class that the source never had is suspected, if X did not move "
+        "there on the whole.",
         details=finding.details | {"suspected": True},
     )
 
@@ -351,7 +409,6 @@ def _shared_classes(
     shared = (source > 0) & (target > 0)
     if shared.all() or not shared.any():
         return everything
-    notes.append(
-        f"Only rows of the {int(shared.sum())} classes that both sides have are compared further."
-    )
+    classes = f"{shared.sum():,} classes" if shared.sum() > 1 else "one class"
+    notes.append(f"Only rows of the {classes} that both sides have are compared further.")
     return np.flatnonzero(shared[labels.source]), np.flatnonzero(shared[labels.target])

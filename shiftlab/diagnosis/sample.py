@@ -13,12 +13,21 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 
 from shiftlab.diagnosis.columns import Column
 from shiftlab.stats.learners import BlendedClassifier, BlendedRegressor
 from shiftlab.stats.two_sample import halves
 
-__all__ = ["Half", "Sample", "embed_sparse", "encode", "make_half", "split_rows"]
+__all__ = [
+    "Half",
+    "Sample",
+    "embed_sparse",
+    "encode",
+    "make_half",
+    "own_random_state",
+    "split_rows",
+]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -60,6 +69,7 @@ class Sample:
     task: str
     n_classes: int
     n_permutations: int
+    alpha: float
     rng: np.random.Generator
     domain_classifier: Any = None
     model: Any = None
@@ -95,6 +105,14 @@ class Sample:
         # Not every estimator takes missing values.
         filled = SimpleImputer(strategy="median", keep_empty_features=True)
         return make_pipeline(filled, copy.set_params(**seeds))
+
+
+def own_random_state(random_state: int | np.random.RandomState | None) -> np.random.RandomState:
+    """Read a random state; None is fresh entropy, and NumPy's global generator stays as it was."""
+    state: np.random.RandomState = check_random_state(
+        np.random.RandomState() if random_state is None else random_state
+    )
+    return state
 
 
 def make_half(

@@ -20,15 +20,21 @@ class MixtureMoments(NamedTuple):
     ----------
     prior : ndarray of shape (k,)
         Unconstrained BBSE solution; sums to 1 and may leave [0, 1].
-    standard_error : ndarray of shape (k,)
-        Of each entry.
+    covariance : ndarray of shape (k, k)
+        Of the prior.
     condition : float
         Condition number of the class-conditional mean predictions.
     """
 
     prior: Floats
-    standard_error: Floats
+    covariance: Floats
     condition: float
+
+    @property
+    def standard_error(self) -> Floats:
+        """Standard error of each entry of the prior."""
+        error: Floats = np.sqrt(np.diag(self.covariance))
+        return error
 
 
 class LabelFitResult(NamedTuple):
@@ -77,8 +83,8 @@ def mixture_moments(
 
     :math:`q = A^{-1} m` with :math:`A_{ij} = E_S[\hat p_i \mid Y=j]` and
     :math:`m = E_T[\hat p]`. With :math:`\zeta = A^{-1}\hat p(x)`, whose source mean in class
-    j is the j-th unit vector, the delta method gives :math:`\mathrm{Var}(q_i) =
-    \mathrm{Var}_T(\zeta_i)/n_T + \sum_j q_j^2 \mathrm{Var}_S(\zeta_i\mid j)/n_j`.
+    j is the j-th unit vector, the delta method gives :math:`\mathrm{Cov}(q) =
+    \mathrm{Cov}_T(\zeta)/n_T + \sum_j q_j^2\, \mathrm{Cov}_S(\zeta\mid j)/n_j`.
     O(n k^2).
 
     Parameters
@@ -120,10 +126,11 @@ def mixture_moments(
     inverse = np.linalg.pinv(means)
     zeta_s, zeta_t = p @ inverse.T, t @ inverse.T
     prior = zeta_t.mean(axis=0)
-    error = np.array(
-        [_mean_and_error(zeta_s[:, i], zeta_t[:, i], codes, prior)[1] for i in range(k)]
-    )
-    return MixtureMoments(prior, error, condition)
+    covariance = np.cov(zeta_t, rowvar=False) / t.shape[0]
+    for j, share in enumerate(prior):
+        inside = zeta_s[codes == j]
+        covariance = covariance + share**2 * np.cov(inside, rowvar=False) / inside.shape[0]
+    return MixtureMoments(prior, np.atleast_2d(covariance), condition)
 
 
 def label_fit_test(

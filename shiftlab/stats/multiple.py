@@ -20,7 +20,7 @@ def _check(p_values: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     return p, given
 
 
-def holm(p_values: ArrayLike) -> Floats:
+def holm(p_values: ArrayLike, *, fewest: int = 1) -> Floats:
     r"""Holm's step-down adjusted p-values: control of the family-wise error rate.
 
     With :math:`p_{(1)} \le \dots \le p_{(m)}`,
@@ -33,6 +33,9 @@ def holm(p_values: ArrayLike) -> Floats:
     ----------
     p_values : array-like of shape (m,)
         Raw p-values, NaN where there is none.
+    fewest : int, default=1
+        Smallest factor of a p-value: with f, :math:`\max(f, m - j + 1)` stands for
+        :math:`m - j + 1`. At m this is Bonferroni's correction.
 
     Returns
     -------
@@ -53,11 +56,13 @@ def holm(p_values: ArrayLike) -> Floats:
     --------
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
+    >>> holm([0.01, 0.04, 0.03], fewest=2)
+    array([0.03, 0.08, 0.06])
     """
     p, given = _check(p_values)
     adjusted = np.full(p.size, np.nan)
     order = np.flatnonzero(given)[np.argsort(p[given], kind="stable")]
-    steps = np.arange(order.size, 0, -1) * p[order]
+    steps = np.maximum(fewest, np.arange(order.size, 0, -1)) * p[order]
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return adjusted
 

@@ -73,7 +73,7 @@ def halves(n: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 
 def auc_interval(
-    auc: float, n_source: int, n_target: int, *, confidence: float = 0.95
+    auc: float, n_source: ArrayLike, n_target: ArrayLike, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     r"""Score-type confidence interval for an AUC (Newcombe's method 5).
 
@@ -84,14 +84,16 @@ def auc_interval(
               \frac{1-\theta}{2-\theta} + \frac{\theta}{1+\theta}\right)\right],
               \quad N = \frac{m+n}{2}.
 
-    Unlike Wald intervals it has a width at an AUC of 1 and stays inside [0, 1]. O(1).
+    Unlike Wald intervals it has a width at an AUC of 1 and stays inside [0, 1]. For a mean
+    over strata, weighted as in :func:`rank_permutation_test`, the variance is the weighted
+    one, with the same AUC in every stratum. O(strata).
 
     Parameters
     ----------
     auc : float
         Estimate, between 0 and 1.
-    n_source, n_target : int
-        Rows behind it.
+    n_source, n_target : int or array-like of shape (strata,)
+        Rows behind it, in each stratum; none with a zero.
     confidence : float, default=0.95
         Nominal coverage.
 
@@ -109,13 +111,19 @@ def auc_interval(
     >>> low, high = auc_interval(0.8, 100, 100)
     >>> round(low, 3), round(high, 3)
     (0.731, 0.853)
+    >>> auc_interval(1.0, [20, 30], [30, 20])[0] > 0.8
+    True
     """
     z = float(norm.ppf(0.5 + confidence / 2))
-    n_half = (n_source + n_target) / 2
+    m, n = (np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (n_source, n_target))
+    weight = m * n / (m + n)
+    weight = weight / weight.sum()
 
     def spread(theta: float) -> float:
-        inside = 1 + (n_half - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return z * float(np.sqrt(max(0.0, theta * (1 - theta) * inside / (n_source * n_target))))
+        shape = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        inside = (1 + ((m + n) / 2 - 1) * shape) / (m * n)
+        variance = theta * (1 - theta) * float((np.square(weight) * inside).sum())
+        return z * float(np.sqrt(max(0.0, variance)))
 
     # the bounds 0 and 1 themselves solve the equations when the AUC is there, trivially
     edge = 1e-9

@@ -26,7 +26,11 @@ Y = rng.integers(0, 2, 120)
         ((X[:0], X), {}, "source has no rows"),
         ((X, X[:0]), {}, "target has no rows"),
         ((X, X), {"alpha": 0.0}, "alpha must lie between 0 and 1"),
-        ((X, X), {"n_permutations": 5}, "n_permutations must be an int of at least 19"),
+        (
+            (X, X),
+            {"n_permutations": 199},
+            "n_permutations must be an int of at least 239 at alpha=0.05",
+        ),
         ((X, X), {"task": "ranking"}, "task must be"),
         ((X, X), {"label": "y"}, "label='y' names a column"),
         ((X, X), {"features": lambda rows: rows[0]}, "features must give a matrix with 120 rows"),

@@ -57,11 +57,12 @@ def drift(log):
 
 def test_the_matrix_finds_what_was_planted(matrix):
     kinds = {(c.source, c.target): c.kind for c in matrix.comparisons}
+    # 300 labels a side are too few for their silence on Y at equal X to make it covariate shift
     assert kinds == {
         ("Ulm & <b>", "Bonn"): "none",
-        ("Ulm & <b>", "Kiel"): "covariate",
+        ("Ulm & <b>", "Kiel"): "not_label",
         ("Ulm & <b>", "York"): "concept",
-        ("Bonn", "Kiel"): "covariate",
+        ("Bonn", "Kiel"): "not_label",
         ("Bonn", "York"): "concept",
         ("Kiel", "York"): "general",
     }

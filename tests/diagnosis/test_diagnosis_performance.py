@@ -133,7 +133,7 @@ def test_a_warning_names_the_finding_that_contradicts_the_assumption():
     by_class = warned(**one("class_conditional"))
     assert "within classes" in by_class.pop("label-shift adjusted")
     assert not any(by_class.values())
-    assert all("beyond the source" in w for w in warned(**one("novelty")).values())
+    assert all("rare in the source" in w for w in warned(**one("novelty")).values())
     assert all("classes" in w for w in warned(**one("label_space", new=[3])).values())
     assert not any(warned(**one("label_space", new=[], gone=[1])).values())
     concept = one("conditional")

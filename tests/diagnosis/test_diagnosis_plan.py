@@ -151,7 +151,7 @@ def _measured(make_target, n_labels, seeds, **given):
         rng = np.random.default_rng(seed)
         source, target = make_target(rng, 0.0, 1200), make_target(rng, 1.0, n_labels)
         diagnosis = diagnose(
-            source, target, explain=False, n_permutations=99, random_state=seed, **given
+            source, target, explain=False, n_permutations=239, random_state=seed, **given
         )
         found += diagnosis.findings["conditional"].differs
     return found / len(seeds)

@@ -263,7 +263,7 @@ def test_notebook_shows_the_fragment(evil):
 def test_page_of_200_columns_is_small():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(100, 200)), rng.normal(0.8, 1, size=(100, 200))
-    diagnosis = diagnose(a, b, explain=False, n_permutations=99, random_state=0)
+    diagnosis = diagnose(a, b, explain=False, n_permutations=239, random_state=0)
     assert len(diagnosis.features) == 200
     long = [replace(f, feature=f"{f.feature} {'long name ' * 40}") for f in diagnosis.features]
     text = explained(replace(diagnosis, features=long)).to_html()
@@ -336,7 +336,7 @@ def broken(schema, value, place="$"):
 
 def test_json_follows_its_schema(evil):
     rng = np.random.default_rng(2)
-    quick = {"random_state": 0, "n_permutations": 19}
+    quick = {"random_state": 0, "n_permutations": 239}
     X, T = rng.normal(size=(80, 2)), rng.normal(1, 1, size=(80, 2))
     images = rng.integers(0, 255, size=(2, 40, 8, 8)).astype(np.uint8)
     cases = {

@@ -102,7 +102,7 @@ def _false_alarms(n_pairs, with_labels, n=160, d=4):
     for seed in range(n_pairs):
         source, target = pair("none", 10_000 + seed, n=n, d=d)
         diagnosis = diagnose(
-            source, target if with_labels else target[0], n_permutations=99, random_state=seed
+            source, target if with_labels else target[0], n_permutations=239, random_state=seed
         )
         alarms += diagnosis.kind != "none" or diagnosis.label_space_differs
         columns += any(f.status == "differs" for f in diagnosis.features)
