@@ -102,3 +102,26 @@ def test_no_labelled_target_row_is_said():
     X, y = np.eye(4), [0, 1, 0, 1]
     with pytest.warns(UserWarning, match="no labelled target row"):
         FeatureAugmentation().fit((X, y), X)
+
+
+def test_without_target_labels_one_source_predicts_as_a_model_of_its_own():
+    """Both copies hold the same, so inner products double: the penalty is halved, and no more."""
+    rng = np.random.default_rng(11)
+    X, Xt = rng.normal(size=(80, 3)), rng.normal(1.0, 1.0, size=(50, 3))
+    y = (X @ [1.0, -1.0, 0.5] + rng.normal(size=80) > 0).astype(int)
+    with pytest.warns(UserWarning, match="no labelled target row"):
+        adapter = FeatureAugmentation(LogisticRegression(C=0.5, tol=1e-10)).fit((X, y), Xt)
+    alone = LogisticRegression(C=1.0, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(
+        adapter.predict_proba(Xt), alone.predict_proba(Xt), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_without_target_labels_several_sources_are_averaged():
+    rng = np.random.default_rng(12)
+    first, second = rng.normal(size=(30, 2)), rng.normal(size=(40, 2))
+    Xt = rng.normal(size=(10, 2))
+    with pytest.warns(UserWarning, match="no labelled target row"):
+        adapter = FeatureAugmentation().fit([(first, np.ones(30)), (second, np.zeros(40))], Xt)
+    expected = np.hstack([Xt, Xt / 2, Xt / 2, np.zeros_like(Xt)])
+    np.testing.assert_allclose(adapter.transform(Xt), expected)

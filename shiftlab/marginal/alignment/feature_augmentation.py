@@ -65,8 +65,9 @@ class FeatureAugmentation(Adapter):
     It helps when some target labels are known, too few to learn from alone, and Y given X is
     partly the same and partly not. It assumes an estimator that works with inner products and
     is regularised (linear models, support vector machines, ridge regression). Without labelled
-    target rows nothing trains the target's part, a warning says so, and accuracy may fall (between
-    the twelve pairs of Office-Caltech10: nearest neighbour from .314 to .204). It harms when the
+    target rows nothing would train the target's part: a warning says so, and target rows take the
+    mean of the sources' places, :math:`(x, x/k, \dots, x/k, 0)`, which for one source changes no
+    prediction of a linear model but through its penalty. It harms when the
     domains agree, since what is special to each is then fitted to noise; and where neighbours
     or trees decide, for which the copies mean little. Measured with logistic regression (500
     source rows, 40 labelled target rows, five columns, ten seeds), with the source only, the 40
@@ -137,18 +138,29 @@ class FeatureAugmentation(Adapter):
             self.parts_ = tuple(groups.tolist())
         augmented = self._augmented(source, place)
         known = target.labelled_part()
+        self._blind = known.n_rows == 0
         if known.n_rows == 0:
             warnings.warn(
                 "FeatureAugmentation has no labelled target row, so nothing trains the part that "
-                "belongs to the target. Mark the rows whose label is known: "
-                "Domain(X, y, labelled=mask).",
+                "belongs to the target, and target rows are taken for rows of the sources. Mark the "
+                "rows whose label is known: Domain(X, y, labelled=mask).",
                 stacklevel=2,
             )
             return augmented
         return Domain.concat([augmented, self._transform_target(known).with_(name="target")])
 
     def _transform_target(self, target: Domain) -> Domain:
-        return self._augmented(target, np.full(target.n_rows, len(self.parts_)))
+        rows = self._augmented(target, np.full(target.n_rows, len(self.parts_)))
+        if not self._blind:
+            return rows
+        k, d = len(self.parts_), target.n_features
+        X = numeric_rows(rows, "FeatureAugmentation", sparse=True)
+        stack = sp.hstack if sp.issparse(X) else np.hstack
+        common = X[:, :d]
+        moved = stack([common, *(common / k for _ in range(k)), 0 * common]).astype(X.dtype)
+        moved = sp.csr_matrix(moved) if sp.issparse(X) else moved
+        names = rows.feature_names
+        return rows.with_(X=frame_like(target.X, moved, names) if target.is_frame else moved)
 
     def _augmented(self, domain: Domain, place: Any) -> Domain:
         n_parts = len(self.parts_) + 1
