@@ -142,8 +142,8 @@ class FeatureAugmentation(Adapter):
         if known.n_rows == 0:
             warnings.warn(
                 "FeatureAugmentation has no labelled target row, so nothing trains the part that "
-                "belongs to the target, and target rows are taken for rows of the sources. Mark the "
-                "rows whose label is known: Domain(X, y, labelled=mask).",
+                "belongs to the target, and target rows are taken for rows of the sources. Mark "
+                "the rows whose label is known: Domain(X, y, labelled=mask).",
                 stacklevel=2,
             )
             return augmented
