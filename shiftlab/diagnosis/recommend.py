@@ -12,6 +12,7 @@ from shiftlab.diagnosis.columns import Columns
 from shiftlab.diagnosis.conditional import SUPPORT_SHARE
 from shiftlab.diagnosis.explanation import LabelPlan
 from shiftlab.diagnosis.findings import Finding, Kind
+from shiftlab.diagnosis.track_record import TrackRecord, track_record
 from shiftlab.domain import Domain
 
 __all__ = ["Recommendation", "Situation", "inputs_of", "read_situation", "recommend"]
@@ -179,6 +180,8 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {
 
 DOMAIN_ROWS = "from shiftlab import Domain; n = len(Domain.of(target))"
 
+MOST_OF_A_KIND = 2  # weights are much alike, and so are maps: a list of all says nothing
+SAME_GAIN = 2.0  # points of accuracy that are no reason to prefer one
 UNSETTLED = ("not_label", "label_compatible", "covariate_or_label", "undetermined")
 
 WHY: dict[str, str] = {
@@ -222,8 +225,15 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
         ]
         # weights cost more than they correct where they leave few rows or cannot reach many
         lost = situation.effective_share < FEW_LEFT or situation.beyond > FEW_LEFT
-        fitting.sort(key=lambda a: a.facts.needs_overlap and lost)
-        chosen += [_with(a, difference, situation) for a in fitting]
+        records = {a: _record(a, situation) for a in fitting}
+        fitting.sort(
+            key=lambda a: (
+                a.facts.needs_overlap and lost,
+                records[a].harms,
+                -round(records[a].mean / SAME_GAIN),
+            )
+        )
+        chosen += [_with(a, difference, situation, records[a]) for a in _varied(fitting)]
     if changed_rule:
         # Y given X moved: only methods that see target labels can follow it
         learns = [
@@ -274,7 +284,26 @@ def _clause(sentence: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation:
+def _varied(adapters: list[Any]) -> list[Any]:
+    """Keep the first two of each folder."""
+    kept: list[Any] = []
+    for adapter in adapters:
+        home = adapter.__module__.rpartition(".")[0]
+        if sum(k.__module__.rpartition(".")[0] == home for k in kept) < MOST_OF_A_KIND:
+            kept.append(adapter)
+    return kept
+
+
+def _record(adapter: Any, situation: Situation) -> TrackRecord:
+    """Return what was measured with classifiers; nothing is known of regression."""
+    if situation.task == "regression":
+        return TrackRecord({})
+    return track_record(adapter.__name__, situation.kind)
+
+
+def _with(
+    adapter: Any, difference: str, situation: Situation, record: TrackRecord
+) -> Recommendation:
     size = f" ({situation.sizes[difference]})" if difference in situation.sizes else ""
     left = ""
     if adapter.facts.needs_overlap and situation.effective_share < 0.5:
@@ -282,7 +311,9 @@ def _with(adapter: Any, difference: str, situation: Situation) -> Recommendation
         left += "source's rows"
     if adapter.facts.needs_overlap and situation.beyond:
         left += f"; {situation.beyond:.0%} of the target's rows are of a sort rare in the source"
-    reason = f"Because {WHY[difference]}{size}; it assumes: {_clause(adapter.facts.assumes)}{left}."
+    measured = f"; {record.sentence}" if record.sentence else ""
+    assumes = _clause(adapter.facts.assumes)
+    reason = f"Because {WHY[difference]}{size}; it assumes: {assumes}{left}{measured}."
     return Recommendation(adapter.__name__, reason, _code(adapter, situation))
 
 
