@@ -207,7 +207,7 @@ class TrainedNet:
         return self.features(images)
 
     def __sklearn_clone__(self) -> TrainedNet:
-        return self  # nothing about it is ever fitted again
+        return copy.deepcopy(self)  # trained, as nothing about it is ever fitted again
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -115,8 +115,8 @@ def test_padding_with_empty_columns_changes_nothing():
     source, y, target = two_samples()
     wide = [np.hstack([X, np.zeros((len(X), 194))]) for X in (source, target)]
     for kind in EVERY:
-        narrow = kind(n_components=3).fit((source, y), target)
-        padded = kind(n_components=3).fit((wide[0], y), wide[1])
+        narrow = kind(n_components=3, scale=True).fit((source, y), target)
+        padded = kind(n_components=3, scale=True).fit((wide[0], y), wide[1])
         np.testing.assert_allclose(
             np.abs(padded.transform(wide[1])), np.abs(narrow.transform(target)), atol=1e-6
         )

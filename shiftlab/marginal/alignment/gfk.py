@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
+from shiftlab.marginal.alignment.components import FEW, components_to_keep, scale_columns
 from shiftlab.marginal.alignment.subspaces import (
     axes_of_both,
     choose_size,
@@ -134,14 +135,18 @@ class GFK(Adapter):
     n_components : int, default=None
         Dimension k of the subspaces. None takes the first for which the subspace disagreement
         measure is one (up to .01), that is, the subspaces have a direction that the other
-        does not know; if there is none, all that both samples have, at most 100.
-    scale : bool, default=True
-        Divide each column by its pooled standard deviation first.
+        does not know; if there is none, all that both samples have, at most 100. It takes more
+        where held-out source rows are predicted better with 100, 300 or all than with 30.
+    scale : bool or "auto", default="auto"
+        Divide each column by its pooled standard deviation first. "auto" does, unless there are
+        more than 30 columns and held-out source rows are predicted better without.
 
     Attributes
     ----------
     source_ : Domain
         The source with mapped features ``(n_s, m)``, k <= m <= 2k, in the dtype that it came in.
+    scale_ : bool
+        Whether columns were divided by their spread.
     n_components_ : int
         Dimension of the subspaces, k.
     disagreement_ : ndarray of shape (j,) or None
@@ -182,7 +187,7 @@ class GFK(Adapter):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Adapter._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "scale": ["boolean"],
+        "scale": ["boolean", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -190,7 +195,7 @@ class GFK(Adapter):
         estimator: Any = None,
         *,
         n_components: int | None = None,
-        scale: bool = True,
+        scale: bool | str = "auto",
     ) -> None:
         self.estimator = estimator
         self.n_components = n_components
@@ -199,8 +204,9 @@ class GFK(Adapter):
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         X_source, X_target, dtype = read_both(source, target, "GFK")
         weights = mean_one(source), mean_one(target)
+        self.scale_ = scale_columns(self.scale, X_source, X_target, source, self.estimator)
         self.mean_, self.unit_ = shift_and_unit(
-            X_source, X_target, np.concatenate(weights), self.scale
+            X_source, X_target, np.concatenate(weights), self.scale_
         )
         rows, target_rows = ((X - self.mean_) / self.unit_ for X in (X_source, X_target))
         axes = axes_of_both(rows, target_rows, weights, "GFK")
@@ -212,11 +218,14 @@ class GFK(Adapter):
                 [X - w @ X / len(X) for X, w in zip((rows, target_rows), weights, strict=True)]
             )
             together = principal_axes(both, np.concatenate(weights), "GFK")
+            scores = rows @ axes[0][:, :most]
+            needed = components_to_keep(None, scores, source, self.estimator, "GFK")
             most = min(MOST, most)
             self.disagreement_ = subspace_disagreement(
                 axes[0][:, :most], axes[1][:, :most], together[:, :most]
             )
-            most = len(self.disagreement_)
+            # the labels may need more than the subspaces agree on, and no fewer
+            most = max(len(self.disagreement_), needed if needed > FEW else 0)
         k = choose_size(self.n_components, most, most, "GFK")
         self.n_components_ = k
         self.flow_ = geodesic_flow_map(axes[0][:, :k], axes[1][:, :k])

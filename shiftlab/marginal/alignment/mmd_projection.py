@@ -20,8 +20,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Adapter
 from shiftlab.domain import Domain
+from shiftlab.marginal.alignment.components import components_to_keep, scale_columns
 from shiftlab.marginal.alignment.subspaces import (
-    choose_size,
     mean_one,
     orthonormal_rows_basis,
     read_both,
@@ -44,7 +44,6 @@ Floats = NDArray[np.float64]
 
 EXACT_ROWS = 1_000  # the Gaussian kernel is exact up to this many rows in all
 LANDMARKS = 500  # and has this many landmarks above
-MOST = 30  # components that None takes
 BLOCK = 10_000  # rows whose kernel features are computed at once
 
 
@@ -251,6 +250,12 @@ class ProjectionProblem:
         self.scatter = moment - weight.sum() * np.outer(self.mean, self.mean)
         self.root = root_of(moment)[0]
 
+    def principal_components(self) -> Floats:
+        """Return the feature rows along the directions of largest scatter, the largest first."""
+        axes = root_of(self.scatter)[0][:, ::-1]
+        axes = axes[:, : self.root.shape[1]]
+        return np.asarray((self.F - self.mean) @ (axes / np.linalg.norm(axes, axis=0)))
+
     def moment(self, diagonal: Floats) -> Floats:
         """Return the sum of ``diagonal[i] * outer(F[i], F[i])``, in blocks."""
         total = np.zeros((self.F.shape[1], self.F.shape[1]))
@@ -362,7 +367,7 @@ class MMDProjection(Adapter):
     kernel: str
     bandwidth: float | None
     regularization: float
-    scale: bool
+    scale: bool | str
     spherical: bool
     random_state: int | np.random.RandomState | None
 
@@ -372,7 +377,7 @@ class MMDProjection(Adapter):
         "kernel": [StrOptions({"linear", "gaussian"})],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), None],
         "regularization": [Interval(Real, 0, None, closed="neither")],
-        "scale": ["boolean"],
+        "scale": ["boolean", StrOptions({"auto"})],
         "spherical": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -384,19 +389,25 @@ class MMDProjection(Adapter):
         who = type(self).__name__
         X_source, X_target, dtype = read_both(source, target, who)
         weight = np.concatenate([mean_one(source), mean_one(target)])
+        self.scale_ = scale_columns(self.scale, X_source, X_target, source, self.estimator)
         self._features, F = kernel_features(
             X_source,
             X_target,
             weight,
             kernel=self.kernel,
             bandwidth=self.bandwidth,
-            scale=self.scale,
+            scale=self.scale_,
             rng=check_random_state(self.random_state),
             who=who,
         )
         problem = ProjectionProblem(F, weight)
-        possible = problem.root.shape[1]
-        self.n_components_ = choose_size(self.n_components, possible, MOST, who)
+        self.n_components_ = components_to_keep(
+            self.n_components,
+            problem.principal_components()[: source.n_rows] * self._features.length,
+            source,
+            self.estimator,
+            who,
+        )
         projection = self._project(problem, source, self._features.length)
         mapped = projection.fitted[: source.n_rows].astype(dtype, copy=False)
         del projection.fitted

@@ -112,7 +112,8 @@ class TransferJointMatching(MMDProjection):
     estimator : estimator, default=None
         Trained on the mapped source, with its weights.
     n_components : int, default=None
-        Number of components. None takes 30, or all there are.
+        Number of components. None takes 30, or more where held-out source rows are predicted
+        better with more (100, 300, all), by the estimator or, without one, a nearest neighbour.
     kernel : {"linear", "gaussian"}, default="linear"
         The kernel; the Gaussian is exact up to 1,000 rows, with 500 landmarks above.
     bandwidth : float, default=None
@@ -123,8 +124,9 @@ class TransferJointMatching(MMDProjection):
         Largest number of steps; the first is TCA, so that 1 gives its components.
     tol : float, default=1e-3
         It stops when a step lowers the objective by less than this share.
-    scale : bool, default=True
-        Divide each column by its pooled standard deviation first.
+    scale : bool or "auto", default="auto"
+        Divide each column by its pooled standard deviation first. "auto" does, unless there are
+        more than 30 columns and held-out source rows are predicted better without.
     spherical : bool, default=False
         Scale mapped rows to one length. It helps counts and histograms, whose rows differ in
         length for no reason.
@@ -135,6 +137,8 @@ class TransferJointMatching(MMDProjection):
     ----------
     source_ : Domain
         The source with mapped features ``(n_s, k)``, in the dtype that it came in.
+    scale_ : bool
+        Whether columns were divided by their spread.
     n_components_ : int
         Number of components, k.
     row_norms_ : ndarray of shape (n_s,)
@@ -193,7 +197,7 @@ class TransferJointMatching(MMDProjection):
         regularization: float = 1.0,
         max_iter: int = 100,
         tol: float = 1e-3,
-        scale: bool = True,
+        scale: bool | str = "auto",
         spherical: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
