@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from shiftlab.domain import Domain
 
 __all__ = [
+    "at_least_two_rows",
     "available_memory",
     "check_columns",
     "check_memory",
@@ -25,6 +26,33 @@ __all__ = [
     "numeric_rows",
     "read_source",
 ]
+
+
+LARGEST = 1e150  # beyond, squares and with them variances and distances overflow
+
+
+def at_least_two_rows(source: Domain, target: Domain, who: str) -> None:
+    """Raise unless both sides have two rows whose weight is not zero.
+
+    Parameters
+    ----------
+    source, target : Domain
+        The two samples.
+    who : str
+        The adapter, for the message.
+
+    Raises
+    ------
+    ValueError
+        Naming the side.
+    """
+    for domain, role in ((source, "source"), (target, "target")):
+        n = domain.n_rows if domain.weight is None else int(np.count_nonzero(domain.weight))
+        if n < 2:
+            weighted = "" if domain.weight is None else " with weight"
+            raise ValueError(
+                f"{who} needs at least 2 rows{weighted} on each side; the {role} has {n} sample(s)"
+            )
 
 
 def read_source(source: Any) -> Domain:
@@ -221,10 +249,15 @@ def _check_finite(X: Any, domain: Domain, who: str, missing: bool) -> None:
     values = X.data if sp.issparse(X) else X
     # One pass without a temporary: a sum is finite only if every term is (or it overflows,
     # in which case the slower check decides).
+    name = domain.name or "X"
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)):
+            if values.size and max(values.max(), -values.min()) > LARGEST:
+                raise ValueError(
+                    f"{who}: {name} contains values above {LARGEST:.0e}, whose squares are too "
+                    "large a number; rescale the columns"
+                )
             return
-    name = domain.name or "X"
     if np.isinf(values).any():
         raise ValueError(f"{who}: {name} contains infinity or a value too large; replace it")
     if missing or not np.isnan(values).any():

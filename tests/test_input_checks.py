@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import shiftlab
 from shiftlab import CORAL, Domain
 from shiftlab.supervised import fit_estimator, weight_keyword
 from shiftlab.validation import (
@@ -160,3 +161,20 @@ def test_memory_is_asked_for_before_it_is_taken():
     wide = sp.csr_matrix((200_000, 10_000_000))
     with pytest.raises(MemoryError, match=r"CORAL on 10000000 columns .* needs about"):
         CORAL().fit(wide, wide)
+
+
+@pytest.mark.parametrize("kind", ["KMM", "KLIEP", "CORAL", "LinearTransport", "TCA"])
+def test_values_whose_squares_overflow_are_refused(kind):
+    adapter = getattr(shiftlab, kind)()
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match="above 1e\\+150"):
+        adapter.fit(1e200 * X, X)
+
+
+@pytest.mark.parametrize("kind", ["KMM", "ULSIF", "GaussianWeighting", "CORAL"])
+def test_one_row_with_weight_is_one_row(kind):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    weight = np.zeros(20)
+    weight[3] = 1.0
+    with pytest.raises(ValueError, match="2 rows with weight on each side; the source has 1"):
+        getattr(shiftlab, kind)().fit(shiftlab.Domain(X, weight=weight), X)

@@ -14,7 +14,7 @@ from shiftlab.domain import Domain
 from shiftlab.frames import frame_like
 from shiftlab.stats.covariance import shrunk_covariance
 from shiftlab.stats.kernels import pooled_spread
-from shiftlab.validation import check_memory, numeric_rows
+from shiftlab.validation import at_least_two_rows, check_memory, numeric_rows
 
 __all__ = ["CORAL", "coral_map"]
 
@@ -135,12 +135,7 @@ class CORAL(Adapter):
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         who, d = type(self).__name__, source.n_features
-        for domain, role in ((source, "source"), (target, "target")):
-            if domain.n_rows < 2:
-                raise ValueError(
-                    f"{who} needs at least 2 rows on each side for a covariance; the {role} "
-                    f"has {domain.n_rows} sample(s)"
-                )
+        at_least_two_rows(source, target, who)
         check_memory(8.0 * 8 * d * d, f"{who} on {d} columns (reduce them first, with PCA)")
         rows = numeric_rows(source, who)
         X_source = rows.astype(np.float64, copy=False)

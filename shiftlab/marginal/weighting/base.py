@@ -16,7 +16,7 @@ from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.marginal.weighting.rows import RowMap, some_rows
 from shiftlab.stats.weights import effective_sample_size, scale_to_mean_one, support_overlap
-from shiftlab.validation import check_columns
+from shiftlab.validation import at_least_two_rows, check_columns
 
 __all__ = ["ImportanceWeighting", "bend", "weighting_facts"]
 
@@ -111,12 +111,7 @@ class ImportanceWeighting(Adapter):
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         who = type(self).__name__
-        for domain, role in ((source, "source"), (target, "target")):
-            if domain.n_rows < 2:
-                raise ValueError(
-                    f"{who} needs at least 2 rows on each side; the {role} has "
-                    f"{domain.n_rows} sample(s)"
-                )
+        at_least_two_rows(source, target, who)
         rng = check_random_state(self.random_state)
         self._rows = RowMap(source, target, who, rng)
         few = (some_rows(np.arange(d.n_rows), ROWS_FOR_OVERLAP, rng) for d in (source, target))
