@@ -25,6 +25,13 @@ def early_signal(n=400, d=120, seed=0):
     return late_signal(n, d, at=2, seed=seed)
 
 
+def keep(n_components, scores, y, estimator=None):
+    source = Domain(scores, y)
+    return components_to_keep(
+        n_components, scores.shape[1], lambda rows: scores[rows], source, estimator, "TCA"
+    )
+
+
 @every_projection
 def test_more_than_thirty_are_kept_where_the_labels_need_them(kind):
     (X, y), (Xt, yt) = late_signal(seed=0), late_signal(seed=1)
@@ -44,16 +51,16 @@ def test_thirty_are_kept_where_they_are_enough(kind):
 
 def test_as_given_whatever_the_labels_say():
     X, y = late_signal()
-    assert components_to_keep(7, X, Domain(X, y), None, "TCA") == 7
+    assert keep(7, X, y) == 7
     with pytest.raises(ValueError, match="n_components=500"):
-        components_to_keep(500, X, Domain(X, y), None, "TCA")
+        keep(500, X, y)
 
 
 def test_without_labels_thirty_or_all():
     X, y = late_signal()
-    assert components_to_keep(None, X, Domain(X), None, "TCA") == 30
-    assert components_to_keep(None, X, Domain(X, np.zeros(len(X))), None, "TCA") == 30
-    assert components_to_keep(None, X[:, :12], Domain(X, y), None, "TCA") == 12
+    assert keep(None, X, None) == 30
+    assert keep(None, X, np.zeros(len(X))) == 30
+    assert keep(None, X[:, :12], y) == 12
 
 
 def test_a_regression_asks_its_squared_error():
@@ -61,7 +68,7 @@ def test_a_regression_asks_its_squared_error():
     scores = X * 1.05 ** np.arange(X.shape[1])
     late, early = scores[:, 80] * 5, scores[:, 2] * 5
     for y, expected in ((late, 100), (early, 30)):
-        assert components_to_keep(None, scores, Domain(X, y), Ridge(), "TCA") == expected
+        assert keep(None, scores, y, Ridge()) == expected
 
 
 def test_columns_of_one_unit_keep_their_spread_where_that_predicts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ SAME_SPREAD = 1.5  # of columns whose spreads differ by no more
 
 def components_to_keep(
     n_components: int | None,
-    scores: Floats,
+    possible: int,
+    scores: Callable[[NDArray[np.intp]], Floats],
     source: Domain,
     estimator: Any,
     who: str,
@@ -45,8 +47,10 @@ def components_to_keep(
     ----------
     n_components : int or None
         As the user gave it.
-    scores : ndarray of shape (n, r)
-        Principal components of the source rows, the strongest first.
+    possible : int
+        How many components there are.
+    scores : callable
+        Positions of source rows to all their principal components, the strongest first.
     source : Domain
         With the labels.
     estimator : estimator or None
@@ -63,14 +67,15 @@ def components_to_keep(
     ValueError
         If ``n_components`` is larger than what there is.
     """
-    possible = scores.shape[1]
     few = choose_size(n_components, possible, FEW, who)
     if n_components is not None or possible <= FEW:
         return few
-    sizes = [*[k for k in SIZES if k < possible], possible]
-    losses = _held_out_losses([scores[:, :k] for k in sizes], source, estimator)
-    if losses is None:
+    rows = _judged_rows(source, estimator)
+    if rows is None:
         return few
+    sizes = [*[k for k in SIZES if k < possible], possible]
+    components = scores(rows)
+    losses = _held_out_losses([components[:, :k] for k in sizes], rows, source, estimator)
     best = min(losses, key=lambda loss: float(loss.mean()))
     within = [not _clearly_less(best, loss) for loss in losses]
     return int(sizes[within.index(True)])
@@ -105,8 +110,12 @@ def scale_columns(
     spread = pooled_spread(X_source, X_target)
     if X_source.shape[1] <= FEW or spread.max() < SAME_SPREAD * spread.min():
         return True
-    losses = _held_out_losses([X_source / spread, X_source], source, estimator)
-    return losses is None or not _clearly_less(losses[1], losses[0])
+    rows = _judged_rows(source, estimator)
+    if rows is None:
+        return True
+    X = X_source[rows]
+    scaled, plain = _held_out_losses([X / spread, X], rows, source, estimator)
+    return not _clearly_less(plain, scaled)
 
 
 def _clearly_less(first: Floats, second: Floats) -> bool:
@@ -115,13 +124,24 @@ def _clearly_less(first: Floats, second: Floats) -> bool:
     return bool(excess.mean() > excess.std() / np.sqrt(len(excess)))
 
 
-def _held_out_losses(options: list[Floats], source: Domain, estimator: Any) -> list[Floats] | None:
-    """Loss of every held-out source row under each form of the rows; None without labels."""
+def _judged_rows(source: Domain, estimator: Any) -> NDArray[np.intp] | None:
+    """Labelled source rows to hold out in turn; None where they could not tell anything."""
     rows = np.flatnonzero(source.labelled)
     if len(rows) < 2 * FOLDS:
         return None
     if len(rows) > ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, ROWS).astype(np.intp)]
+    if estimator is None or not is_regressor(estimator):
+        counts = np.unique(np.asarray(source.y)[rows], return_counts=True)[1]
+        if len(counts) < 2 or counts.max() < FOLDS:
+            return None
+    return rows
+
+
+def _held_out_losses(
+    options: list[Floats], rows: NDArray[np.intp], source: Domain, estimator: Any
+) -> list[Floats]:
+    """Loss of every held-out row under each form of the rows."""
     numbers = estimator is not None and is_regressor(estimator)
     if estimator is None:
         estimator = KNeighborsClassifier(n_neighbors=1)
@@ -130,16 +150,12 @@ def _held_out_losses(options: list[Floats], source: Domain, estimator: Any) -> l
     if source.weight is not None and weight_keyword(estimator) is not None:
         known = known.with_(weight=source.weight[rows])
     splits: Any = KFold(FOLDS, shuffle=True, random_state=0)
-    if not numbers:
-        counts = np.unique(y, return_counts=True)[1]
-        if len(counts) < 2 or counts.max() < FOLDS:
-            return None
-        if counts.min() >= FOLDS:
-            splits = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    if not numbers and np.unique(y, return_counts=True)[1].min() >= FOLDS:
+        splits = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     losses = [np.empty(len(rows)) for _ in options]
     for learn, test in splits.split(known.X, y):
         for loss, option in zip(losses, options, strict=True):
-            part = known.with_(X=np.ascontiguousarray(option[rows]))
-            predicted = fit_estimator(estimator, part.take(learn)).predict(part.X[test])
+            part = known.with_(X=np.ascontiguousarray(option))
+            predicted = fit_estimator(estimator, part.take(learn)).predict(option[test])
             loss[test] = (predicted - y[test]) ** 2 if numbers else predicted != y[test]
     return losses

@@ -218,8 +218,15 @@ class GFK(Adapter):
                 [X - w @ X / len(X) for X, w in zip((rows, target_rows), weights, strict=True)]
             )
             together = principal_axes(both, np.concatenate(weights), "GFK")
-            scores = rows @ axes[0][:, :most]
-            needed = components_to_keep(None, scores, source, self.estimator, "GFK")
+            possible = most
+            needed = components_to_keep(
+                None,
+                possible,
+                lambda some: rows[some] @ axes[0][:, :possible],
+                source,
+                self.estimator,
+                "GFK",
+            )
             most = min(MOST, most)
             self.disagreement_ = subspace_disagreement(
                 axes[0][:, :most], axes[1][:, :most], together[:, :most]

@@ -250,11 +250,11 @@ class ProjectionProblem:
         self.scatter = moment - weight.sum() * np.outer(self.mean, self.mean)
         self.root = root_of(moment)[0]
 
-    def principal_components(self) -> Floats:
-        """Return the feature rows along the directions of largest scatter, the largest first."""
+    def principal_components(self, rows: NDArray[np.intp]) -> Floats:
+        """Return feature rows along the directions of largest scatter, the largest first."""
         axes = root_of(self.scatter)[0][:, ::-1]
         axes = axes[:, : self.root.shape[1]]
-        return np.asarray((self.F - self.mean) @ (axes / np.linalg.norm(axes, axis=0)))
+        return np.asarray((self.F[rows] - self.mean) @ (axes / np.linalg.norm(axes, axis=0)))
 
     def moment(self, diagonal: Floats) -> Floats:
         """Return the sum of ``diagonal[i] * outer(F[i], F[i])``, in blocks."""
@@ -403,7 +403,8 @@ class MMDProjection(Adapter):
         problem = ProjectionProblem(F, weight)
         self.n_components_ = components_to_keep(
             self.n_components,
-            problem.principal_components()[: source.n_rows] * self._features.length,
+            problem.root.shape[1],
+            lambda rows: problem.principal_components(rows) * self._features.length,
             source,
             self.estimator,
             who,

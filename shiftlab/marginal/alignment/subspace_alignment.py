@@ -137,9 +137,13 @@ class SubspaceAlignment(Adapter):
             rows, (X_target - self.target_mean_) / self.unit_, weights, "SubspaceAlignment"
         )
         possible = min(a.shape[1] for a in axes)
-        scores = rows @ axes[0][:, :possible]
         k = components_to_keep(
-            self.n_components, scores, source, self.estimator, "SubspaceAlignment"
+            self.n_components,
+            possible,
+            lambda some: rows[some] @ axes[0][:, :possible],
+            source,
+            self.estimator,
+            "SubspaceAlignment",
         )
         self.n_components_ = k
         self.source_axes_, self.target_axes_ = (a[:, :k] for a in axes)
