@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
+    from shiftlab.conditional.tradaboost import TrAdaBoost
+    from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
+    from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
@@ -75,6 +78,9 @@ _HOMES = {
     "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
     "TCA": "shiftlab.marginal.alignment.tca",
     "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
+    "TrAdaBoost": "shiftlab.conditional.tradaboost",
+    "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
+    "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -112,8 +118,11 @@ __all__ = [
     "Resample",
     "SchemaAlignment",
     "SubspaceAlignment",
+    "TrAdaBoost",
+    "TrAdaBoostR2",
     "TransferJointMatching",
     "Transform",
+    "TwoStageTrAdaBoostR2",
     "__version__",
     "diagnose",
     "diagnose_many",

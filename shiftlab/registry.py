@@ -33,6 +33,9 @@ ADAPTERS: dict[str, str] = {
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
+    "TrAdaBoost": "shiftlab.conditional.tradaboost",
+    "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
+    "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
