@@ -12,8 +12,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
+    from shiftlab.conditional.balanced_weighting import BalancedWeighting
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
+    from shiftlab.conditional.self_training import SelfTraining
     from shiftlab.conditional.tradaboost import TrAdaBoost
     from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
     from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
@@ -81,6 +83,8 @@ _HOMES = {
     "TrAdaBoost": "shiftlab.conditional.tradaboost",
     "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
+    "SelfTraining": "shiftlab.conditional.self_training",
+    "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -100,6 +104,7 @@ __all__ = [
     "AdaptedEstimator",
     "Adapter",
     "BalancedDistribution",
+    "BalancedWeighting",
     "ClassifierWeighting",
     "Diagnosis",
     "Domain",
@@ -117,6 +122,7 @@ __all__ = [
     "PriorCorrection",
     "Resample",
     "SchemaAlignment",
+    "SelfTraining",
     "SubspaceAlignment",
     "TrAdaBoost",
     "TrAdaBoostR2",

@@ -36,6 +36,8 @@ ADAPTERS: dict[str, str] = {
     "TrAdaBoost": "shiftlab.conditional.tradaboost",
     "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
+    "SelfTraining": "shiftlab.conditional.self_training",
+    "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
