@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
     from shiftlab.conditional.self_training import SelfTraining
+    from shiftlab.conditional.source_regularized import SourceRegularized
     from shiftlab.conditional.tradaboost import TrAdaBoost
     from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
     from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
@@ -85,6 +87,8 @@ _HOMES = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "JointTransport": "shiftlab.conditional.joint_transport",
+    "SourceRegularized": "shiftlab.conditional.source_regularized",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -112,6 +116,7 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "JointTransport",
     "KernelDensityWeighting",
     "LinearTransport",
     "LocationScale",
@@ -123,6 +128,7 @@ __all__ = [
     "Resample",
     "SchemaAlignment",
     "SelfTraining",
+    "SourceRegularized",
     "SubspaceAlignment",
     "TrAdaBoost",
     "TrAdaBoostR2",

@@ -38,6 +38,8 @@ ADAPTERS: dict[str, str] = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "JointTransport": "shiftlab.conditional.joint_transport",
+    "SourceRegularized": "shiftlab.conditional.source_regularized",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

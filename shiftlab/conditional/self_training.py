@@ -1,4 +1,4 @@
-"""Self-training: learn from the target rows that the model is surest of, a growing share of them."""
+"""Self-training: learn from a growing share of target rows with the model's own labels."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ class SelfTraining(Adapter):
         taught = pool(source, target, "SelfTraining")[0] if target.n_labelled else source
         open_rows = np.flatnonzero(~target.labelled)
         order = check_random_state(self.random_state).permutation(open_rows)
-        n_held = min(max(int(round(self.holdout * len(order))), 2), len(order) - 2)
+        n_held = min(max(round(self.holdout * len(order)), 2), len(order) - 2)
         held, candidates = order[:n_held], np.sort(order[n_held:])
         held_rows, rows = target.take(held).unlabelled(), target.take(candidates).unlabelled()
         if not target.is_frame:
@@ -252,8 +252,8 @@ class SelfTraining(Adapter):
             lost = np.setdiff1d(first, answers)
             if lost.size:
                 warnings.warn(
-                    f"SelfTraining: in round {t} class {lost.tolist()[0]!r} was given to no held-out "
-                    f"row any more; the model of round {self.best_round_} is kept",
+                    f"SelfTraining: in round {t} class {lost.tolist()[0]!r} was given to no "
+                    f"held-out row any more; the model of round {self.best_round_} is kept",
                     stacklevel=2,
                 )
                 break

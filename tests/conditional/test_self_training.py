@@ -70,7 +70,7 @@ def test_the_share_grows_and_training_ends_when_the_agreement_does_not_rise():
     # Nothing moves, so that every agreement is 1 and the first full round is the last.
     assert model.agreement_ == [1.0] * 5
     model = SelfTraining(LogisticRegression(), random_state=0, max_iter=3).fit((X, y), Xt)
-    assert model.shares_ == [0.8]
+    assert model.shares_ == [0.8, 0.8]
 
 
 class LosesAClass(ClassifierMixin, BaseEstimator):
