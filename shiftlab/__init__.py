@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
+    from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.open_set import OpenSet
+    from shiftlab.label_space.partial_adaptation import PartialAdaptation
+    from shiftlab.label_space.universal import Universal
     from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
     from shiftlab.marginal.alignment.feature_augmentation import FeatureAugmentation
@@ -89,6 +93,10 @@ _HOMES = {
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
+    "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
+    "LabelMapping": "shiftlab.label_space.label_mapping",
+    "OpenSet": "shiftlab.label_space.open_set",
+    "Universal": "shiftlab.label_space.universal",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -118,11 +126,14 @@ __all__ = [
     "GaussianWeighting",
     "JointTransport",
     "KernelDensityWeighting",
+    "LabelMapping",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
     "NearestNeighborWeighting",
+    "OpenSet",
     "OptimalTransport",
+    "PartialAdaptation",
     "Pipeline",
     "PriorCorrection",
     "Resample",
@@ -135,6 +146,7 @@ __all__ = [
     "TransferJointMatching",
     "Transform",
     "TwoStageTrAdaBoostR2",
+    "Universal",
     "__version__",
     "diagnose",
     "diagnose_many",

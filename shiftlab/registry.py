@@ -40,6 +40,10 @@ ADAPTERS: dict[str, str] = {
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
+    "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
+    "LabelMapping": "shiftlab.label_space.label_mapping",
+    "OpenSet": "shiftlab.label_space.open_set",
+    "Universal": "shiftlab.label_space.universal",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
