@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
     from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
+    from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
     from shiftlab.conditional.resample import Resample
     from shiftlab.conditional.self_training import SelfTraining
     from shiftlab.conditional.source_regularized import SourceRegularized
     from shiftlab.conditional.tradaboost import TrAdaBoost
     from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
+    from shiftlab.conditional.transfer_gaussian_process import TransferGaussianProcess
     from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
@@ -97,6 +99,8 @@ _HOMES = {
     "LabelMapping": "shiftlab.label_space.label_mapping",
     "OpenSet": "shiftlab.label_space.open_set",
     "Universal": "shiftlab.label_space.universal",
+    "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
+    "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -136,6 +140,7 @@ __all__ = [
     "PartialAdaptation",
     "Pipeline",
     "PriorCorrection",
+    "ProgressiveTransduction",
     "Resample",
     "SchemaAlignment",
     "SelfTraining",
@@ -143,6 +148,7 @@ __all__ = [
     "SubspaceAlignment",
     "TrAdaBoost",
     "TrAdaBoostR2",
+    "TransferGaussianProcess",
     "TransferJointMatching",
     "Transform",
     "TwoStageTrAdaBoostR2",

@@ -44,6 +44,8 @@ ADAPTERS: dict[str, str] = {
     "LabelMapping": "shiftlab.label_space.label_mapping",
     "OpenSet": "shiftlab.label_space.open_set",
     "Universal": "shiftlab.label_space.universal",
+    "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
+    "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

@@ -29,7 +29,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-SURE = 0.75  # part of the lower bound that is taken: known rows that moved look unknown, too
+SURE = 0.9  # part of the lower bound that is taken: known rows that moved look unknown, too
 KNOWN_LOST = 0.05  # part of the source's rows that may lie beyond the threshold
 LEVEL = 0.05  # of the bound on the share
 
@@ -242,7 +242,7 @@ class OpenSet(Adapter):
        used.
     2. If the bound is zero, there is no evidence of unknown classes: the estimator is trained on
        the source and rejects nothing.
-    3. Otherwise the farthest target rows, three quarters of the bound, but none that is nearer
+    3. Otherwise the farthest target rows, nine tenths of the bound, but none that is nearer
        than the threshold beyond which 5% of held-out source rows lie, become the class
        "unknown". The nearer half of the rows within the threshold join with the label that
        the source's model gives them. The estimator is trained on all, and rejects a row where
