@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shiftlab.conditional.source_regularized import SourceRegularized
     from shiftlab.conditional.tradaboost import TrAdaBoost
     from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
+    from shiftlab.conditional.transfer_forest import TransferForest
     from shiftlab.conditional.transfer_gaussian_process import TransferGaussianProcess
     from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
     from shiftlab.data.shifts import make_shift
@@ -101,6 +102,7 @@ _HOMES = {
     "Universal": "shiftlab.label_space.universal",
     "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
+    "TransferForest": "shiftlab.conditional.transfer_forest",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -148,6 +150,7 @@ __all__ = [
     "SubspaceAlignment",
     "TrAdaBoost",
     "TrAdaBoostR2",
+    "TransferForest",
     "TransferGaussianProcess",
     "TransferJointMatching",
     "Transform",

@@ -46,6 +46,7 @@ ADAPTERS: dict[str, str] = {
     "Universal": "shiftlab.label_space.universal",
     "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
+    "TransferForest": "shiftlab.conditional.transfer_forest",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
