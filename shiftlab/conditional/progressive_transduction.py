@@ -73,12 +73,13 @@ class ProgressiveTransduction(Adapter):
     Raises
     ------
     ValueError
-        In `fit`, for an estimator that tells no confidence, or a target without unlabelled rows.
+        In `fit`, for an estimator that tells no confidence.
 
     Warns
     -----
     UserWarning
-        When a class has no row left, and the round before is kept, or the labels did not settle.
+        When a class has no row left, and the round before is kept, when the labels did not settle,
+        or when all target rows are labelled, and nothing else is trained on.
 
     References
     ----------
@@ -138,14 +139,20 @@ class ProgressiveTransduction(Adapter):
                 "LogisticRegression"
             )
         rows = target.take(~target.labelled).unlabelled()
-        if rows.n_rows == 0:
-            raise ValueError(f"{who}: all target rows have a label; train on these")
         source = checked_rows(source, target, self.estimator, who)
         if target.n_labelled:
             both, is_target = pool(source, target, who)
             taught: Domain | None = both.take(is_target)
         else:
             both, taught = source, None
+        if rows.n_rows == 0 and taught is not None:
+            warnings.warn(
+                f"{who}: all target rows have a label; the estimator is trained on these alone",
+                stacklevel=2,
+            )
+            self._model, self.n_iter_ = fit_estimator(self.estimator, taught), 0
+            self.source_accuracy_ = _accuracy(self._model, source)
+            return taught
         if not rows.is_frame:
             rows = rows.with_(feature_names=source.feature_names)
         model, training = fit_estimator(self.estimator, both), both
@@ -186,12 +193,16 @@ class ProgressiveTransduction(Adapter):
                     "their label in the last round",
                     stacklevel=2,
                 )
-        self.source_accuracy_ = float(np.mean(model.predict(rows_for(model, source.X)) == source.y))
+        self.source_accuracy_ = _accuracy(model, source)
         self._model = model
         return training
 
     def _train(self, predictor: Any, source: Domain) -> Any:
         return self._model
+
+
+def _accuracy(model: Any, rows: Domain) -> float:
+    return float(np.mean(model.predict(rows_for(model, rows.X)) == rows.y))
 
 
 def _unsure(

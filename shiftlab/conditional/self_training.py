@@ -22,6 +22,8 @@ __all__ = ["SelfTraining", "class_margins", "surest_of_each_class"]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
+FEWEST = 4  # unlabelled target rows: two to learn from and two to stop by
+
 
 def class_margins(model: Any, X: Any) -> tuple[Codes, Floats]:
     """Return the predicted class of each row, and how sure it is.
@@ -146,13 +148,13 @@ class SelfTraining(Adapter):
     Raises
     ------
     ValueError
-        In `fit`, for an estimator that tells no confidence, fewer than 4 unlabelled target rows,
-        or ``stop`` below ``start``.
+        In `fit`, for an estimator that tells no confidence, or ``stop`` below ``start``.
 
     Warns
     -----
     UserWarning
-        When a class was lost.
+        When a class was lost, or fewer than 4 target rows are without a label: then labelled
+        rows of both sides are all there is to train on.
 
     References
     ----------
@@ -222,10 +224,22 @@ class SelfTraining(Adapter):
         self.random_state = random_state
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
-        self._check(target)
+        self._check()
         source = checked_rows(source, target, self.estimator, "SelfTraining")
         taught = pool(source, target, "SelfTraining")[0] if target.n_labelled else source
         open_rows = np.flatnonzero(~target.labelled)
+        self.agreement_: list[float] = []
+        self.shares_: list[float] = []
+        self.best_round_, highest = 0, -np.inf
+        if len(open_rows) < FEWEST:
+            warnings.warn(
+                f"SelfTraining: {len(open_rows)} target rows are without a label, too few to learn "
+                "from; the estimator is trained on the labelled rows of both sides",
+                stacklevel=2,
+            )
+            self._model = fit_estimator(self.estimator, taught)
+            self.pseudo_rows_ = np.empty(0, dtype=np.intp)
+            return taught
         order = check_random_state(self.random_state).permutation(open_rows)
         n_held = min(max(round(self.holdout * len(order)), 2), len(order) - 2)
         held, candidates = order[:n_held], np.sort(order[n_held:])
@@ -236,9 +250,6 @@ class SelfTraining(Adapter):
         model = fit_estimator(self.estimator, taught)
         kept = (model, taught, np.empty(0, dtype=np.intp))
         before = first = model.classes_[class_margins(model, held_rows.X)[0]]
-        self.agreement_: list[float] = []
-        self.shares_: list[float] = []
-        self.best_round_, highest = 0, -np.inf
         full = max(1, self.max_iter // 2)
         rising = np.linspace(self.start, self.stop, full) if full > 1 else [self.stop]
         for t in range(1, self.max_iter + 1):
@@ -270,7 +281,7 @@ class SelfTraining(Adapter):
         self._model, training, self.pseudo_rows_ = kept
         return training
 
-    def _check(self, target: Domain) -> None:
+    def _check(self) -> None:
         if not hasattr(self.estimator, "predict_proba") and not hasattr(
             self.estimator, "decision_function"
         ):
@@ -282,11 +293,6 @@ class SelfTraining(Adapter):
         if self.stop < self.start:
             raise ValueError(
                 f"SelfTraining: stop must be at least start={self.start}; got {self.stop}"
-            )
-        n_open = target.n_rows - target.n_labelled
-        if n_open < 4:
-            raise ValueError(
-                f"SelfTraining needs at least 4 target rows without a label; got {n_open}"
             )
 
     def _train(self, predictor: Any, source: Domain) -> Any:

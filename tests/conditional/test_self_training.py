@@ -112,14 +112,11 @@ def test_it_helps_where_classes_stay_apart_and_harms_where_most_are_wrong():
     assert abs(np.mean(gains[0])) < 0.01
 
 
-@pytest.mark.parametrize(
-    ("arguments", "rows", "message"),
-    [
-        ({"start": 0.9, "stop": 0.5}, 50, "stop must be at least start=0.9; got 0.5"),
-        ({}, 3, "at least 4 target rows without a label; got 3"),
-    ],
-)
-def test_clear_errors(arguments, rows, message):
-    X, y, Xt, _ = turned(0, 0, 50)
-    with pytest.raises(ValueError, match=message):
-        SelfTraining(LogisticRegression(), **arguments).fit((X, y), Xt[:rows])
+def test_clear_error_and_too_few_rows_to_learn_from():
+    X, y, Xt, yt = turned(0, 0, 50)
+    with pytest.raises(ValueError, match=r"stop must be at least start=0\.9; got 0\.5"):
+        SelfTraining(LogisticRegression(), start=0.9, stop=0.5).fit((X, y), Xt)
+    with pytest.warns(UserWarning, match="0 target rows are without a label"):
+        model = SelfTraining(LogisticRegression()).fit((X, y), (Xt, yt))
+    pooled = LogisticRegression().fit(np.r_[X, Xt], np.r_[y, yt])
+    assert_allclose(model.estimator_.coef_, pooled.coef_)
