@@ -88,7 +88,7 @@ class Universal(OpenSet):
     >>> model.kept_classes_.tolist(), model.classes_.tolist()
     ([0, 1], [0, 1, 2])
     >>> round(open_set_scores(yt, model.predict(Xt), [0, 1]).h_score, 2)
-    0.97
+    0.98
     """
 
     facts: ClassVar[Facts] = Facts(
