@@ -12,13 +12,27 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
+    from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
+    from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
     from shiftlab.conditional.resample import Resample
+    from shiftlab.conditional.self_training import SelfTraining
+    from shiftlab.conditional.source_regularized import SourceRegularized
+    from shiftlab.conditional.tradaboost import TrAdaBoost
+    from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
+    from shiftlab.conditional.transfer_forest import TransferForest
+    from shiftlab.conditional.transfer_gaussian_process import TransferGaussianProcess
+    from shiftlab.conditional.two_stage_tradaboost_r2 import TwoStageTrAdaBoostR2
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
+    from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.open_set import OpenSet
+    from shiftlab.label_space.partial_adaptation import PartialAdaptation
+    from shiftlab.label_space.universal import Universal
     from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
     from shiftlab.marginal.alignment.feature_augmentation import FeatureAugmentation
@@ -75,6 +89,20 @@ _HOMES = {
     "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
     "TCA": "shiftlab.marginal.alignment.tca",
     "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
+    "TrAdaBoost": "shiftlab.conditional.tradaboost",
+    "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
+    "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
+    "SelfTraining": "shiftlab.conditional.self_training",
+    "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "JointTransport": "shiftlab.conditional.joint_transport",
+    "SourceRegularized": "shiftlab.conditional.source_regularized",
+    "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
+    "LabelMapping": "shiftlab.label_space.label_mapping",
+    "OpenSet": "shiftlab.label_space.open_set",
+    "Universal": "shiftlab.label_space.universal",
+    "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
+    "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
+    "TransferForest": "shiftlab.conditional.transfer_forest",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -94,6 +122,7 @@ __all__ = [
     "AdaptedEstimator",
     "Adapter",
     "BalancedDistribution",
+    "BalancedWeighting",
     "ClassifierWeighting",
     "Diagnosis",
     "Domain",
@@ -101,19 +130,32 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "JointTransport",
     "KernelDensityWeighting",
+    "LabelMapping",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
     "NearestNeighborWeighting",
+    "OpenSet",
     "OptimalTransport",
+    "PartialAdaptation",
     "Pipeline",
     "PriorCorrection",
+    "ProgressiveTransduction",
     "Resample",
     "SchemaAlignment",
+    "SelfTraining",
+    "SourceRegularized",
     "SubspaceAlignment",
+    "TrAdaBoost",
+    "TrAdaBoostR2",
+    "TransferForest",
+    "TransferGaussianProcess",
     "TransferJointMatching",
     "Transform",
+    "TwoStageTrAdaBoostR2",
+    "Universal",
     "__version__",
     "diagnose",
     "diagnose_many",

@@ -172,13 +172,17 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
         self.source_ = self._adapt(source_domain.masked(), target_domain)
         predictor = self._predictor()
         if predictor is not None:
-            self.estimator_ = fit_estimator(predictor, self.source_)
+            self.estimator_ = self._train(predictor, self.source_)
             self._after_training(target_domain)
         return self
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         """Set the fitted attributes and return the adapted source."""
         raise NotImplementedError(f"{type(self).__name__} must define _adapt")
+
+    def _train(self, predictor: Any, source: Domain) -> Any:
+        """Return what predicts: a clone of ``predictor`` trained on the adapted source."""
+        return fit_estimator(predictor, source)
 
     def _after_training(self, target: Domain) -> None:
         """Set what needs the trained ``estimator_``; nothing by default."""

@@ -33,6 +33,20 @@ ADAPTERS: dict[str, str] = {
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
+    "TrAdaBoost": "shiftlab.conditional.tradaboost",
+    "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
+    "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
+    "SelfTraining": "shiftlab.conditional.self_training",
+    "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "JointTransport": "shiftlab.conditional.joint_transport",
+    "SourceRegularized": "shiftlab.conditional.source_regularized",
+    "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
+    "LabelMapping": "shiftlab.label_space.label_mapping",
+    "OpenSet": "shiftlab.label_space.open_set",
+    "Universal": "shiftlab.label_space.universal",
+    "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
+    "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
+    "TransferForest": "shiftlab.conditional.transfer_forest",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 from dataclasses import dataclass
 from importlib import import_module
@@ -127,16 +128,24 @@ def _train(source: Domain, target: Domain, adapter: Any, estimator: str) -> Adap
 
     check_pair(source, target, adapter.__name__ if adapter else SOURCE_ONLY)
     source, target = _encode(source, target)
-    classifier = _make_estimator(estimator)
     if adapter is None:
-        model = fit_estimator(classifier, source)
+        model = fit_estimator(_make_estimator(estimator), source)
         return _predictions(model, rows_for(model, target.X), False)
-    model = _seeded(adapter(**_DEFAULTS.get(adapter.__name__, {}), estimator=classifier))
+    given = dict(_DEFAULTS.get(adapter.__name__, {}))
+    if "estimator" in inspect.signature(adapter).parameters:
+        classes = "classification" in adapter.facts.tasks
+        given["estimator"] = _make_estimator(estimator, regression=not classes)
+    model = _seeded(adapter(**given))
     model.fit(source, target)
     return _predictions(model, target.X, target.n_labelled > 0)
 
 
-def _make_estimator(name: str) -> Any:
+def _make_estimator(name: str, regression: bool = False) -> Any:
+    if regression:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.linear_model import Ridge
+
+        return HistGradientBoostingRegressor(random_state=0) if name == "boosting" else Ridge()
     if name == "boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
