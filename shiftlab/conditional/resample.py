@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -312,8 +313,16 @@ def _estimated_prior(
     X = numeric_rows(target, "Resample", sparse=True)
     scaler = StandardScaler(with_mean=not source.is_sparse)
     classifier = make_pipeline(scaler, LogisticRegression(max_iter=1000))
-    fit = cross_fit(classifier, source, "auto", 5, rng)
+    target = target.with_(X=X)
+    fit = cross_fit(classifier, source, target, "auto", 5, rng)
     classes = np.unique(source.y)
     fitted = fit_estimator(classifier, source)
     calibrated = fit.calibration(probabilities_of(fitted, X, classes))
-    return estimate_prior("em", fit, source_prior, calibrated, classes)
+    found = estimate_prior("auto", fit, source, source_prior, target, calibrated, rng)
+    if found.refused is not None:
+        warnings.warn(
+            f"Resample: target_prior='estimated' keeps the source's prior: {found.refused}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return found.prior

@@ -34,7 +34,7 @@ def test_planted_prior_is_recovered(method, planted):
     model = PriorCorrection(LogisticRegression(), method=method, random_state=0).fit(source, X)
     np.testing.assert_allclose(model.prior_, planted, atol=0.05)
     assert model.prior_.sum() == pytest.approx(1.0)
-    np.testing.assert_allclose(model.class_weights_, model.prior_ / model.source_prior_)
+    np.testing.assert_allclose(model.weights_, model.prior_ / model.source_prior_)
     np.testing.assert_array_equal(model.classes_, ["a", "b", "c"])
     plain = LogisticRegression().fit(*source)
     assert model.score(X, y) > plain.score(X, y) + 0.01
