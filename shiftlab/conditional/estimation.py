@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from sklearn.frozen import FrozenEstimator
 
-from shiftlab.conditional.label_shift_fit import is_label_shift_plausible, label_shift_fit
+from shiftlab.conditional.label_shift_fit import (
+    copies,
+    is_label_shift_plausible,
+    label_shift_fit,
+)
 from shiftlab.domain import Domain
 from shiftlab.stats.calibration import (
     ALL_CALIBRATIONS,
@@ -132,11 +136,11 @@ def _folds(
 ) -> NDArray[np.intp]:
     """Deal the rows of each class into folds; a class's only row is -1, always trained on.
 
-    Equal rows, as oversampling makes them, go into one fold: a copy of a row that was trained
-    on is not held out.
+    Copies of a row, as oversampling makes them, go into one fold: a copy of what was trained on
+    is not held out.
     """
     fold = np.empty(len(codes), dtype=np.intp)
-    kin = _equal_rows(source)
+    kin = copies(source.X, codes)
     start = 0
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
@@ -149,16 +153,6 @@ def _folds(
         fold[rows] = ((start + rng.permutation(n)) % cv)[member]
         start += n
     return fold
-
-
-def _equal_rows(source: Domain) -> NDArray[np.intp]:
-    """Return a number for each row that equal rows share; a row's own where X is no matrix."""
-    X = source.X
-    if not isinstance(X, np.ndarray) or X.dtype == object:
-        return np.arange(source.n_rows)
-    flat = np.ascontiguousarray(X.reshape(len(X), -1))
-    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).ravel()
-    return np.unique(keys, return_inverse=True)[1].reshape(-1).astype(np.intp)
 
 
 def cross_fit(
@@ -238,7 +232,7 @@ def predictions_of(method: str, probabilities: Floats) -> Floats:
     """Return what a method counts: probabilities, or one-hot predictions for a "hard" one."""
     if not method.endswith("_hard"):
         return probabilities
-    return np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
+    return np.asarray(np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)])
 
 
 def moment_estimator(method: str, n_source: int, rcond: float = 0.0) -> Callable[..., Floats]:
@@ -303,7 +297,7 @@ def estimate_prior(
             f"{tested.misfit:.3f}, p = {tested.p_value:.1g}), so P(X|Y) differs as well"
         )
     elif method in ("auto", "em"):
-        prior, strength, reason = _by_likelihood(method, source_prior, target_probabilities)
+        prior, strength, reason = _by_likelihood(method, fit, source_prior, target_probabilities)
     else:
         prior, reason = _by_moments(method, fit, source_prior, source, target_probabilities)
     if reason is None and _is_unsupported_edge(prior, source_prior, target_probabilities):
@@ -320,30 +314,33 @@ UNKNOWN = 0.25  # a standard error of a share with which nothing is known about 
 
 
 def _by_likelihood(
-    method: str, source_prior: Floats, probabilities: Floats
+    method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats
 ) -> tuple[Floats, float, str | None]:
-    fitted = em_prior(probabilities, source_prior)
-    error = _standard_error(probabilities / source_prior, fitted.prior)
+    error = _standard_error(fit.probabilities, source_prior, len(probabilities))
     if error > UNKNOWN:
-        return (
-            source_prior,
-            0.0,
-            f"the {len(probabilities)} target rows leave a share with a standard error of "
-            f"{min(error, 1.0):.2f}: the classifier hardly tells the classes apart, or the rows "
-            "are too few",
+        reason = (
+            f"even without a shift, {len(probabilities)} target rows would leave a share with a "
+            f"standard error of {min(error, 1.0):.2f}; they are too few, or the classifier hardly "
+            "tells the classes apart"
         )
+        return source_prior, 0.0, reason
     if method == "em":
+        fitted = em_prior(probabilities, source_prior)
+        if not fitted.converged:
+            return source_prior, 0.0, f"EM has not converged in {fitted.n_iter} steps"
         return fitted.prior, 0.0, None
     shrunken = shrunken_prior(probabilities, source_prior)
     return shrunken.prior, shrunken.strength, None
 
 
-def _standard_error(likelihood: Floats, prior: Floats) -> float:
-    """Return the largest standard error of a share, by the information of the rows at it."""
+def _standard_error(probabilities: Floats, prior: Floats, n: int) -> float:
+    """Return the largest standard error of a share, by maximum likelihood from n such rows."""
+    if len(probabilities) == 0:
+        return np.inf
     k = len(prior)
-    ratio = likelihood / (likelihood @ prior)[:, None]
+    ratio = probabilities / prior
     along = np.linalg.svd(np.ones((1, k)))[2][1:]  # directions in which shares sum to zero
-    information = along @ (ratio.T @ ratio) @ along.T
+    information = along @ (ratio.T @ ratio) @ along.T * (n / len(ratio))
     values, vectors = np.linalg.eigh(information)
     reach = along.T @ vectors / np.sqrt(np.maximum(values, 1e-12))
     return float(np.sqrt((reach**2).sum(axis=1).max()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.decomposition import TruncatedSVD
@@ -15,14 +17,14 @@ from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.priors import em_prior
 from shiftlab.validation import numeric_rows
 
-__all__ = ["is_label_shift_plausible", "label_shift_fit"]
+__all__ = ["copies", "is_label_shift_plausible", "label_shift_fit"]
 
 Floats = NDArray[np.float64]
 
 LEVEL = 0.01
 SMALLEST_MISFIT = 0.02  # a smaller one does not move a prior by much, however certain it is
 ROWS = 2000  # of each side
-COLUMNS = 50  # more are reduced to as many principal directions
+COLUMNS = 64  # more are reduced to as many principal directions
 WORST_CONDITION = 50.0
 
 
@@ -56,7 +58,7 @@ def label_shift_fit(
     source's classes are weighted to the estimated prior; on the other half
     :func:`shiftlab.stats.label_fit.label_fit_test` asks whether its score is higher than any
     mixture of classes allows. Both ways round are averaged, whose standard deviation is at most
-    one under label shift. The classifier sees the columns (as 50 principal directions where
+    one under label shift. The classifier sees the columns (as 64 principal directions where
     there are more; none of a data frame with text) and the predictions. At most 2,000 rows of
     each side are used; about a second.
 
@@ -93,59 +95,114 @@ def label_shift_fit(
     if mixture_moments(p, c, t).condition > WORST_CONDITION:
         return None
     X, Z = _columns(source.take(rows), p, target.take(target_rows), t)
-    half = _halves(c, rng)
-    target_half = rng.permutation(len(t)) % 2
+    kin, target_kin = copies(source.X, codes)[rows], copies(target.X)[target_rows]
+    half, target_half = _halves(c, kin, rng), _halves(np.zeros(len(t), np.intp), target_kin, rng)
     seed = int(rng.randint(2**31 - 1))
     ways = []
     for learn in (0, 1):
         a, b, d, e = half == learn, half != learn, target_half == learn, target_half != learn
-        shares = np.bincount(c[a]) / a.sum()
-        total = np.maximum(t[d].sum(axis=1, keepdims=True), 1e-12)
-        weight = (em_prior(_normal(t[d], total), shares).prior / shares)[c[a]]
-        scorer = BlendedClassifier(random_state=seed)
-        is_target = np.repeat([False, True], [a.sum(), d.sum()])
-        # Both sides weigh the same, so that the score is about shape and not about sizes.
-        balance = np.append(weight / weight.sum(), np.full(d.sum(), 1 / d.sum()))
-        scorer.fit(np.vstack([X[a], Z[d]]), is_target, balance * len(is_target) / 2)
-        ways.append(
-            label_fit_test(
-                scorer.predict_proba(X[b])[:, 1], p[b], c[b], scorer.predict_proba(Z[e])[:, 1], t[e]
-            )
-        )
+        ways.append(_one_way((X[a], p[a], c[a], Z[d], t[d]), (X[b], p[b], c[b], Z[e], t[e]), seed))
     statistic, misfit, error = np.mean(
         [(r.statistic, r.misfit, r.standard_error) for r in ways], axis=0
     )
+    # Copies of a row say no more than the row itself.
+    times = np.bincount(target_kin)
+    statistic /= np.sqrt(np.square(times).sum() / times.sum())
     return LabelFitResult(float(statistic), float(norm.sf(statistic)), float(misfit), float(error))
 
 
-def _normal(p: Floats, total: Floats) -> Floats:
-    return np.where(total > 1e-12, p / total, 1 / p.shape[1])
+def _one_way(learn: tuple[Any, ...], test: tuple[Any, ...], seed: int) -> LabelFitResult:
+    """Learn what tells the sides apart on some rows, test on others."""
+    X, p, c, Z, t = learn
+    shares = np.bincount(c) / len(c)
+    total = t.sum(axis=1, keepdims=True)  # less than one where a rare class was left out
+    known = total[:, 0] > 1e-6
+    weight = np.ones(len(c))
+    if known.any():
+        weight = (em_prior(t[known] / total[known], shares).prior / shares)[c]
+    look = _reduction(X, Z)
+    is_target = np.repeat([False, True], [len(X), len(Z)])
+    # Both sides weigh the same, so that the score is about shape and not about sizes.
+    balance = np.append(weight / weight.sum(), np.full(len(Z), 1 / len(Z)))
+    scorer = BlendedClassifier(random_state=seed)
+    scorer.fit(np.vstack([look(X, p), look(Z, t)]), is_target, balance * len(is_target) / 2)
+    X, p, c, Z, t = test
+    return label_fit_test(
+        scorer.predict_proba(look(X, p))[:, 1], p, c, scorer.predict_proba(look(Z, t))[:, 1], t
+    )
 
 
 def _some(rows: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
     return rows if len(rows) <= ROWS else np.sort(rng.choice(rows, ROWS, replace=False))
 
 
-def _halves(codes: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Deal the rows of each class into two halves."""
+def _halves(
+    codes: NDArray[np.intp], kin: NDArray[np.intp], rng: np.random.RandomState
+) -> NDArray[np.intp]:
+    """Deal the rows of each class into two halves, equal rows into the same one."""
     half = np.empty(len(codes), dtype=np.intp)
     for code in np.unique(codes):
-        inside = rng.permutation(np.flatnonzero(codes == code))
-        half[inside] = np.arange(len(inside)) % 2
+        inside = np.flatnonzero(codes == code)
+        different, member = np.unique(kin[inside], return_inverse=True)
+        half[inside] = (rng.permutation(len(different)) % 2)[member]
     return half
 
 
-def _columns(source: Domain, p: Floats, target: Domain, t: Floats) -> tuple[Floats, Floats]:
-    """Return what the classifier of the two sides sees."""
-    logs, target_logs = np.log(np.maximum(p, 1e-6)), np.log(np.maximum(t, 1e-6))
+def copies(X: Any, codes: NDArray[np.intp] | None = None) -> NDArray[np.intp]:
+    """Return a number for each row that copies of it share, such as oversampling makes.
+
+    Equal rows of different classes are no copies: columns of few values make them by chance. In
+    that case, and where X is no matrix, every row has a number of its own.
+
+    Parameters
+    ----------
+    X : array, CSR matrix, data frame or images
+        Rows.
+    codes : ndarray of shape (n,), default=None
+        Their classes.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    n = X.shape[0]
+    if not isinstance(X, np.ndarray) or X.dtype == object or n == 0:
+        return np.arange(n)
+    flat = np.ascontiguousarray(X.reshape(n, -1))
+    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).ravel()
+    different, kin = np.unique(keys, return_inverse=True)
+    kin = kin.reshape(-1)
+    if codes is not None:
+        most = np.zeros(len(different), dtype=np.intp)
+        least = np.full(len(different), codes.max())
+        np.maximum.at(most, kin, codes)
+        np.minimum.at(least, kin, codes)
+        if (most != least).any():
+            return np.arange(n)
+    return kin.astype(np.intp)
+
+
+def _columns(source: Domain, p: Floats, target: Domain, t: Floats) -> tuple[Any, Any]:
+    """Return the columns that can be read as numbers: all, or none."""
     try:
-        X = numeric_rows(source, "", sparse=True)
-        Z = numeric_rows(target, "", sparse=True)
+        X, Z = numeric_rows(source, "", sparse=True), numeric_rows(target, "", sparse=True)
     except ValueError:  # text or missing values: the estimator takes them, this does not
-        return logs, target_logs
+        return np.empty((len(p), 0)), np.empty((len(t), 0))
+    if X.shape[1] <= COLUMNS and source.is_sparse:
+        return X.toarray(), Z.toarray()
+    return X, Z
+
+
+def _reduction(X: Any, Z: Any) -> Callable[[Any, Floats], Floats]:
+    """Return what makes of columns and predictions the few that the classifier sees."""
+    directions = None
     if X.shape[1] > COLUMNS:
-        directions = TruncatedSVD(COLUMNS, random_state=0).fit(Z)
-        X, Z = directions.transform(X), directions.transform(Z)
-    elif source.is_sparse:
-        X, Z = X.toarray(), Z.toarray()
-    return np.hstack([X, logs]), np.hstack([Z, target_logs])
+        # Learnt on these rows only: directions of all target rows would fit them better.
+        both = sp.vstack([X, Z]) if sp.issparse(X) else np.vstack([X, Z])
+        directions = TruncatedSVD(COLUMNS, random_state=0).fit(both)
+
+    def look(rows: Any, predicted: Floats) -> Floats:
+        columns = rows if directions is None else directions.transform(rows)
+        return np.hstack([columns, np.log(np.maximum(predicted, 1e-6))])
+
+    return look

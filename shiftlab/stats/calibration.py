@@ -123,7 +123,7 @@ def expected_calibration_error(
         order = np.argsort(probabilities[:, y], kind="stable")
         gap = probabilities[order, y] - (codes[order] == y)
         total += sum(abs(float(part.sum())) for part in np.array_split(gap, min(n_bins, n)))
-    return total / (n * k)
+    return float(total / (n * k))
 
 
 def fit_calibration(

@@ -132,10 +132,15 @@ def test_classes_with_few_rows():
     assert tiny.prior_.sum() == pytest.approx(1.0)
 
 
-def test_uninformative_predictions_are_refused_by_bbse():
+@pytest.mark.parametrize("method", ["auto", "em", "bbse", "bbse_hard"])
+def test_uninformative_predictions_are_refused(method):
     X, y = classes_of([0.4, 0.3, 0.3], 300, seed=12)
-    with pytest.raises(ValueError, match=r"cannot tell the classes apart.*singular"):
-        PriorCorrection(DummyClassifier(), method="bbse", random_state=0).fit((X, y), X)
+    model = PriorCorrection(DummyClassifier(), method=method, random_state=0)
+    with pytest.warns(UserWarning, match=r"keeps the source's prior.*tells? the classes apart"):
+        model.fit((X, y), X)
+    assert "the classes apart" in model.refused_
+    np.testing.assert_array_equal(model.prior_, model.source_prior_)
+    np.testing.assert_array_equal(model.weights_, 1.0)
 
 
 def test_bad_input_is_named():
