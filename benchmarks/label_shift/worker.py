@@ -18,7 +18,7 @@ import numpy as np
 from cases import ALPHAS, NOISES, digits_case, shares
 from sklearn.linear_model import LogisticRegression
 
-OURS = ("auto", "em", "bbse", "bbse_hard", "rlls")
+OURS = ("auto", "em", "bbse", "rlls")
 
 
 def model() -> LogisticRegression:

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 ROWS = 5000  # of each side, for the strength of the shrinkage and for the bootstrap
 STEPS = 500
+GRID = 8  # strengths that are weighed
 
 
 class ShrunkenPrior(NamedTuple):
@@ -36,7 +37,8 @@ class ShrunkenPrior(NamedTuple):
     prior : ndarray of shape (k,)
         Estimated shares of the classes among the target rows.
     strength : float
-        Rows that the source's prior counts for; infinite where nothing speaks for a shift.
+        Rows that the source's prior counts for, under the most probable strength; infinite
+        where nothing speaks for a shift.
     converged : bool
         Whether the iteration came to rest.
     """
@@ -158,13 +160,15 @@ def shrunken_prior(probabilities: ArrayLike, source_prior: ArrayLike) -> Shrunke
     .. math:: q \sim \mathrm{Dirichlet}(s\, p), \qquad
               x_i \sim \sum_y q_y\, P(x \mid y),
 
-    and the strength :math:`s` is the one under which the target rows are most probable
-    (empirical Bayes, by the variational bound of the mixture). A strong shift has a small
-    :math:`s` and the estimate is that of maximum likelihood; a weak one, seen through a poor
-    classifier, is mostly noise and shrinks towards none. Returned is the mean of the rows'
-    posteriors under the shrunken :math:`q`: the shares that these target rows have, not those of
-    the population they come from. O(n k) for each of some hundred steps; the strength is found on
-    at most 5,000 rows.
+    and the estimate is an average over strengths :math:`s`, from hardly any to infinite (no
+    shift), each weighted by the evidence for it: how probable it makes the target rows (Laplace's
+    approximation in the logits of :math:`q`). Given :math:`s`, the posterior of :math:`q` is
+    approximated by a Dirichlet distribution (variational Bayes). After a strong shift the result
+    is nearly that of maximum likelihood; a weak one, seen through a poor classifier, is mostly
+    noise and shrinks towards none. Returned is the mean of the rows' posteriors under the
+    shrunken :math:`q`: the shares that these target rows have, not those of the population
+    they come from. O(n k + k^3) for each of some hundred steps; the strengths are weighed on at
+    most 5,000 rows, and from there on the most probable one alone is used.
 
     Parameters
     ----------
@@ -179,7 +183,7 @@ def shrunken_prior(probabilities: ArrayLike, source_prior: ArrayLike) -> Shrunke
 
     References
     ----------
-    T. Minka, "Estimating a Dirichlet Distribution", technical report, MIT 2000.
+    D. MacKay, "Choice of Basis for Laplace Approximation", Machine Learning 1998.
 
     C. Morris, "Parametric Empirical Bayes Inference: Theory and Applications", Journal of the
     American Statistical Association 1983.
@@ -199,63 +203,75 @@ def shrunken_prior(probabilities: ArrayLike, source_prior: ArrayLike) -> Shrunke
     likelihood = np.asarray(probabilities, dtype=np.float64) / p
     n = len(likelihood)
     every = -(-n // ROWS)
-    strength, settled = _strength(likelihood[::every], p, maximum.prior)
-    if np.isinf(strength):
+    strengths, means, evidence, settled = _weigh(likelihood[::every], p, maximum.prior)
+    best = int(np.argmax(evidence))
+    strength = float(strengths[best])
+    if every == 1:
+        trust = softmax(evidence)
+        q = trust @ means
+    elif np.isinf(strength):
         q = p
     else:
-        # Few steps are left to do from the maximum where the rows are many.
-        fitted = _mixture(likelihood, strength * p, strength * p + n * maximum.prior)
-        q, settled = fitted.mean, settled and fitted.converged
+        # The strength says how far priors lie apart, however many rows there are.
+        pseudo = strength * p
+        concentration, fits = _posterior(likelihood, pseudo, pseudo + n * maximum.prior)
+        q, settled = concentration / concentration.sum(), settled and fits
     shares = reweighted_probabilities(probabilities, p, q).mean(axis=0)
     return ShrunkenPrior(shares / shares.sum(), strength, maximum.converged and settled)
 
 
-class _Mixture(NamedTuple):
-    mean: Floats
-    bound: float
-    concentration: Floats
-    converged: bool
-
-
-def _mixture(likelihood: Floats, pseudo: Floats, start: Floats) -> _Mixture:
-    """Fit a Dirichlet to the posterior of the prior, and bound the evidence from below."""
-    concentration, settled = start, False
-    for _ in range(STEPS):
-        logs = digamma(concentration) - digamma(concentration.sum())
-        share = np.exp(logs)
-        mixed = likelihood @ share
-        updated = pseudo + share * (likelihood.T @ (1 / mixed))
-        settled = bool(np.abs(updated - concentration).max() <= 1e-5 * updated.sum())
-        bound = np.log(mixed).sum() - _divergence(concentration, pseudo, logs)
-        concentration = updated
-        if settled:
-            break
-    mean = concentration / concentration.sum()
-    return _Mixture(mean, float(bound), concentration, settled)
-
-
-def _divergence(concentration: Floats, pseudo: Floats, logs: Floats) -> float:
-    """Kullback-Leibler divergence of two Dirichlet distributions."""
-    return float(
-        gammaln(concentration.sum())
-        - gammaln(concentration).sum()
-        - gammaln(pseudo.sum())
-        + gammaln(pseudo).sum()
-        + (concentration - pseudo) @ logs
-    )
-
-
-def _strength(likelihood: Floats, p: Floats, maximum: Floats) -> tuple[float, bool]:
-    """Return the strength with the largest bound; no shift at all has the bound 0."""
+def _weigh(likelihood: Floats, p: Floats, maximum: Floats) -> tuple[Floats, Floats, Floats, bool]:
+    """Return strengths, the mean prior and the log-evidence for each, and whether all settled."""
     n, k = likelihood.shape
-    best, strength, settled = 0.0, np.inf, True
-    state = None
-    for s in np.geomspace(0.05 * k, 4.0 * n, 14):
-        start = s * p + n * maximum if state is None else state.concentration
-        state = _mixture(likelihood, s * p, start)
-        if state.bound > best:
-            best, strength, settled = state.bound, float(s), state.converged
-    return strength, settled
+    strengths = np.append(np.geomspace(0.05 * k, 4.0 * n, GRID), np.inf)
+    means, evidence, settled = [], [], True
+    concentration = strengths[0] * p + n * maximum
+    for s in strengths[:-1]:
+        concentration, fits = _posterior(likelihood, s * p, concentration)
+        means.append(concentration / concentration.sum())
+        evidence.append(_evidence(likelihood, s * p, means[-1]))
+        settled &= fits
+    # Without a shift the target rows have the likelihood that the source gives them, 1 a row.
+    return strengths, np.array([*means, p]), np.array([*evidence, 0.0]), settled
+
+
+def _posterior(likelihood: Floats, pseudo: Floats, start: Floats) -> tuple[Floats, bool]:
+    """Fit a Dirichlet distribution to the posterior of the prior; return its parameters."""
+    concentration = start
+    for _ in range(STEPS):
+        share = np.exp(digamma(concentration) - digamma(concentration.sum()))
+        updated = pseudo + share * (likelihood.T @ (1 / (likelihood @ share)))
+        moved = float(np.abs(updated - concentration).max())
+        concentration = updated
+        if moved <= 1e-5 * float(updated.sum()):
+            return concentration, True
+    return concentration, False
+
+
+def _evidence(likelihood: Floats, pseudo: Floats, start: Floats) -> float:
+    """Return the log-probability of the rows given Dirichlet(pseudo), by Laplace in the logits."""
+    n, k = likelihood.shape
+    strength = pseudo.sum()
+    q = start
+    for _ in range(20):  # EM towards the mode, which the start is near
+        q = q * (likelihood.T @ (1 / (likelihood @ q))) + pseudo
+        q /= q.sum()
+    mixed = likelihood @ q
+    member = likelihood * q / mixed[:, None]
+    total = (n + strength) * (np.diag(q) - np.outer(q, q))
+    curvature = total - np.diag(member.sum(axis=0)) + member.T @ member
+    # Adding one number to all logits changes nothing: integrate over the others only.
+    along = np.linalg.svd(np.ones((1, k)))[2][1:]
+    _, log_determinant = np.linalg.slogdet(along @ curvature @ along.T)
+    return float(
+        np.log(mixed).sum()
+        + gammaln(strength)
+        - gammaln(pseudo).sum()
+        + pseudo @ np.log(np.maximum(q, 1e-300))
+        - 0.5 * log_determinant
+        + 0.5 * (k - 1) * np.log(2 * np.pi)
+        + 0.5 * np.log(k)
+    )
 
 
 def prior_draws(
