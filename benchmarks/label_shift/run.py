@@ -127,7 +127,7 @@ def main() -> None:
                     writer.writerow(
                         {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
                     )
-    replace_block(HERE / "README.md", "results", tables(read()))
+    replace_block(HERE / "README.md", tables(read()))
 
 
 if __name__ == "__main__":

@@ -120,11 +120,22 @@ def test_shrinking_helps_where_the_shift_is_weak_and_costs_nothing_where_it_is_s
     assert gain[0.1] < 0.005
 
 
-def test_shrunken_prior_without_a_shift_is_the_mean_posterior():
-    posterior, _ = mixture(3, 200, np.full(3, 1 / 3), seed=5, spread=0.2)
-    found = shrunken_prior(posterior, np.full(3, 1 / 3))
-    assert found.strength == np.inf
-    np.testing.assert_allclose(found.prior, posterior.mean(0))
+def test_shrinking_leaves_certain_rows_alone():
+    """Where every row shows its class, the shares are those of the rows."""
+    certain = np.eye(3)[np.repeat([0, 1, 2], [5, 30, 65])]
+    found = shrunken_prior(certain, [0.5, 0.25, 0.25])
+    np.testing.assert_allclose(found.prior, [0.05, 0.30, 0.65], atol=1e-9)
+    assert found.converged
+    nothing = shrunken_prior(np.full((50, 2), 0.5), [0.5, 0.5])
+    np.testing.assert_allclose(nothing.prior, 0.5, atol=1e-9)
+
+
+def test_many_rows_use_one_strength():
+    posterior, _ = mixture(4, 12_000, [0.55, 0.25, 0.15, 0.05], seed=9)
+    found = shrunken_prior(posterior, np.full(4, 0.25))
+    plain = em_prior(posterior, np.full(4, 0.25)).prior
+    assert found.converged
+    assert np.abs(found.prior - plain).sum() < 0.01
 
 
 def test_calibration_scores_are_one_newton_step():
