@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.resample import Resample
+    from shiftlab.conditional.target_shift import TargetShift
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
@@ -74,6 +75,7 @@ _HOMES = {
     "JDA": "shiftlab.marginal.alignment.jda",
     "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
     "TCA": "shiftlab.marginal.alignment.tca",
+    "TargetShift": "shiftlab.conditional.target_shift",
     "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
@@ -112,6 +114,7 @@ __all__ = [
     "Resample",
     "SchemaAlignment",
     "SubspaceAlignment",
+    "TargetShift",
     "TransferJointMatching",
     "Transform",
     "__version__",

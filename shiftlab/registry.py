@@ -32,6 +32,7 @@ ADAPTERS: dict[str, str] = {
     "FineTune": "shiftlab.label_space.finetune",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
+    "TargetShift": "shiftlab.conditional.target_shift",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
