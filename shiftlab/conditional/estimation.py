@@ -264,9 +264,9 @@ def estimate_prior(
     source_prior : ndarray of shape (k,)
         Its class shares.
     target : Domain
-        Target rows.
+        The target rows of ``fit.target_probabilities``, for the test of label shift.
     target_probabilities : ndarray of shape (n, k)
-        Their calibrated probabilities.
+        Calibrated probabilities of all target rows, by the model of all source rows.
     rng : RandomState
         For the test of label shift.
 

@@ -94,8 +94,9 @@ def label_shift_fit(
     c = np.searchsorted(kept, codes[rows])
     if mixture_moments(p, c, t).condition > WORST_CONDITION:
         return None
-    X, Z = _columns(source.take(rows), p, target.take(target_rows), t)
-    kin, target_kin = copies(source.X, codes)[rows], copies(target.X)[target_rows]
+    source, target = source.take(rows), target.take(target_rows)
+    X, Z = _columns(source, p, target, t)
+    kin, target_kin = copies(source.X, c), copies(target.X)
     half, target_half = _halves(c, kin, rng), _halves(np.zeros(len(t), np.intp), target_kin, rng)
     seed = int(rng.randint(2**31 - 1))
     ways = []

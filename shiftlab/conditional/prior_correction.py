@@ -248,11 +248,12 @@ class PriorCorrection(Adapter):
         classes, codes = np.unique(source.y, return_inverse=True)
         self.source_prior_ = class_shares(codes, len(classes), source.weight)
         rng = check_random_state(self.random_state)
-        fit = cross_fit(predictor, source, target, self.calibration, self.cv, rng)
+        tested = target.take(standing_rows(target.n_rows, rng))
+        fit = cross_fit(predictor, source, tested, self.calibration, self.cv, rng)
         self.calibration_: Calibration = fit.calibration
         calibrated = self.calibration_(probabilities_of(self.estimator_, target.X, classes))
         found = estimate_prior(
-            self.method, fit, source, self.source_prior_, target, calibrated, rng
+            self.method, fit, source, self.source_prior_, tested, calibrated, rng
         )
         self.prior_, self.refused_ = found.prior, found.refused
         self.strength_, self.label_shift_fit_ = found.strength, found.fit
