@@ -26,7 +26,7 @@ from shiftlab.experiments.readme import replace_block
 
 HERE = Path(__file__).parent
 FIELDS = ["part", "alpha", "seed", "method", "error", "gain", "base", "refused", "seconds"]
-REPEATS = {"digits": 20, "mnist": 20, "speed": 3}
+REPEATS = {"digits": 20, "mnist": 10, "speed": 2}
 
 
 def measure(python: str, library: str, part: str, repeats: int) -> list[dict[str, Any]]:
