@@ -24,7 +24,7 @@ from shiftlab.stats.calibration import (
     Calibration,
     select_calibration,
 )
-from shiftlab.stats.label_fit import LabelFitResult
+from shiftlab.stats.label_fit import LabelFitResult, mixture_moments
 from shiftlab.stats.label_shift import confusion_matrix, rlls_prior, shrunken_prior
 from shiftlab.stats.priors import bbse_prior, em_prior
 from shiftlab.supervised import fit_estimator, rows_for
@@ -310,18 +310,19 @@ def estimate_prior(
     return PriorEstimate(prior, reason, strength, tested)
 
 
+SINGULAR = 1e4  # a condition number with which classes get the same predictions
 UNKNOWN = 0.25  # a standard error of a share with which nothing is known about it
 
 
 def _by_likelihood(
     method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats
 ) -> tuple[Floats, float, str | None]:
-    error = _standard_error(fit.probabilities, source_prior, len(probabilities))
+    error = _standard_error(fit)
     if error > UNKNOWN:
         reason = (
-            f"even without a shift, {len(probabilities)} target rows would leave a share with a "
-            f"standard error of {min(error, 1.0):.2f}; they are too few, or the classifier hardly "
-            "tells the classes apart"
+            f"a share could be read off the classifier's predictions with a standard error of "
+            f"{min(error, 1.0):.2f} at best: it hardly tells the classes apart, or the rows are "
+            "too few"
         )
         return source_prior, 0.0, reason
     if method == "em":
@@ -333,17 +334,24 @@ def _by_likelihood(
     return shrunken.prior, shrunken.strength, None
 
 
-def _standard_error(probabilities: Floats, prior: Floats, n: int) -> float:
-    """Return the largest standard error of a share, by maximum likelihood from n such rows."""
-    if len(probabilities) == 0:
+def _standard_error(fit: CrossFit) -> float:
+    """Return the largest standard error of a share by moments, the rows of both sides counted.
+
+    It needs no trust in the calibration, which can make noise look like knowledge. A class with a
+    single row is left out: it is believed as far as its neighbours are.
+    """
+    known = np.flatnonzero(np.bincount(fit.codes, minlength=fit.probabilities.shape[1]) >= 2)
+    if len(known) < 2:
         return np.inf
-    k = len(prior)
-    ratio = probabilities / prior
-    along = np.linalg.svd(np.ones((1, k)))[2][1:]  # directions in which shares sum to zero
-    information = along @ (ratio.T @ ratio) @ along.T * (n / len(ratio))
-    values, vectors = np.linalg.eigh(information)
-    reach = along.T @ vectors / np.sqrt(np.maximum(values, 1e-12))
-    return float(np.sqrt((reach**2).sum(axis=1).max()))
+    rows = np.isin(fit.codes, known)
+    moments = mixture_moments(
+        fit.probabilities[rows][:, known],
+        np.searchsorted(known, fit.codes[rows]),
+        fit.target_probabilities[:, known],
+    )
+    if moments.condition > SINGULAR or not np.isfinite(moments.standard_error).all():
+        return np.inf
+    return float(moments.standard_error.max())
 
 
 def _is_unsupported_edge(prior: Floats, source_prior: Floats, probabilities: Floats) -> bool:

@@ -270,3 +270,20 @@ def test_calibration_after_smote_is_that_without_it():
         Resample("smote", random_state=0), PriorCorrection(LogisticRegression(), random_state=0)
     ).fit(source, target)
     assert expected_calibration_error(last.predict_proba(target), truth) < 0.1 * errors["with"]
+
+
+@pytest.mark.parametrize("method", ["auto", "em"])
+def test_a_line_through_islands_knows_no_share(method):
+    """A useless classifier of a rare class, however many target rows there are."""
+    rng = np.random.default_rng(36)
+
+    def draw(n_usual, n_rare):
+        X = rng.uniform(-4, 4, size=(n_usual + n_rare, 2))
+        corners = np.array([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
+        X[n_usual:] = corners[rng.integers(0, 4, n_rare)] + 0.5 * rng.normal(size=(n_rare, 2))
+        return X, np.repeat([0, 1], [n_usual, n_rare])
+
+    model = PriorCorrection(LogisticRegression(), method=method, random_state=0)
+    with pytest.warns(UserWarning, match="keeps the source's prior"):
+        model.fit(draw(950, 50), draw(2850, 150)[0])
+    np.testing.assert_allclose(model.prior_, [0.95, 0.05])
