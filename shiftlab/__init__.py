@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shiftlab.conditional.resample import Resample
     from shiftlab.conditional.self_training import SelfTraining
     from shiftlab.conditional.source_regularized import SourceRegularized
+    from shiftlab.conditional.target_shift import TargetShift
     from shiftlab.conditional.tradaboost import TrAdaBoost
     from shiftlab.conditional.tradaboost_r2 import TrAdaBoostR2
     from shiftlab.conditional.transfer_forest import TransferForest
@@ -88,6 +89,7 @@ _HOMES = {
     "JDA": "shiftlab.marginal.alignment.jda",
     "SubspaceAlignment": "shiftlab.marginal.alignment.subspace_alignment",
     "TCA": "shiftlab.marginal.alignment.tca",
+    "TargetShift": "shiftlab.conditional.target_shift",
     "TransferJointMatching": "shiftlab.marginal.alignment.transfer_joint_matching",
     "TrAdaBoost": "shiftlab.conditional.tradaboost",
     "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",
@@ -148,6 +150,7 @@ __all__ = [
     "SelfTraining",
     "SourceRegularized",
     "SubspaceAlignment",
+    "TargetShift",
     "TrAdaBoost",
     "TrAdaBoostR2",
     "TransferForest",

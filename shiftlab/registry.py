@@ -32,6 +32,7 @@ ADAPTERS: dict[str, str] = {
     "FineTune": "shiftlab.label_space.finetune",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
+    "TargetShift": "shiftlab.conditional.target_shift",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "TrAdaBoost": "shiftlab.conditional.tradaboost",
     "TrAdaBoostR2": "shiftlab.conditional.tradaboost_r2",

@@ -13,7 +13,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Run and report the studies of tables and texts.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="office_caltech, amazon_reviews or shift_types.")]
+Name = Annotated[str, typer.Argument(help="office_caltech, amazon_reviews, shift_types, imbalance")]
 Config = Annotated[Path | None, typer.Option(help="Another configuration than the one that ships.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results.  (default: runs/NAME)")]
 

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
+from sklearn.frozen import FrozenEstimator
 
+from shiftlab.conditional.label_shift_fit import (
+    copies,
+    is_label_shift_plausible,
+    label_shift_fit,
+)
 from shiftlab.domain import Domain
-from shiftlab.stats.calibration import CALIBRATIONS, Calibration, select_calibration
+from shiftlab.stats.calibration import (
+    ALL_CALIBRATIONS,
+    CALIBRATIONS,
+    Calibration,
+    select_calibration,
+)
+from shiftlab.stats.label_fit import LabelFitResult, mixture_moments
+from shiftlab.stats.label_shift import confusion_matrix, rlls_prior, shrunken_prior
 from shiftlab.stats.priors import bbse_prior, em_prior
 from shiftlab.supervised import fit_estimator, rows_for
 
 __all__ = [
+    "METHODS",
     "CrossFit",
+    "PriorEstimate",
     "class_shares",
     "cross_fit",
     "estimate_prior",
+    "moment_estimator",
+    "predictions_of",
     "probabilities_of",
     "require_probabilities",
 ]
+
+METHODS = ("auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard")
 
 Floats = NDArray[np.float64]
 
@@ -36,15 +58,44 @@ class CrossFit:
     codes : ndarray of shape (m,)
         Their classes, as columns.
     weight : ndarray of shape (m,) or None
-        Their weights.
+        Their weights, of mean about one.
     calibration : Calibration
         The fitted map.
+    rows : ndarray of shape (m,)
+        Which rows of the source they are.
+    target_probabilities : ndarray of shape (n, k)
+        Calibrated probabilities of the target, each row by one of the models that predicted the
+        source rows: on the two sides the same models, none of which trained on what it predicts.
     """
 
     probabilities: Floats
     codes: NDArray[np.intp]
     weight: Floats | None
     calibration: Calibration
+    rows: NDArray[np.intp]
+    target_probabilities: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class PriorEstimate:
+    """A target prior, or why there is none.
+
+    Parameters
+    ----------
+    prior : ndarray of shape (k,)
+        Class shares of the target; those of the source if ``refused``.
+    refused : str or None
+        Why the estimate is not to be trusted.
+    strength : float
+        Rows that the source's prior counted for, see `shrunken_prior`; 0 for other methods.
+    fit : LabelFitResult or None
+        The test of label shift, where one could be done.
+    """
+
+    prior: Floats
+    refused: str | None = None
+    strength: float = 0.0
+    fit: LabelFitResult | None = None
 
 
 def require_probabilities(estimator: Any, who: str) -> None:
@@ -62,6 +113,13 @@ def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> Floats:
     found = np.asarray(estimator.predict_proba(rows_for(estimator, X)), dtype=np.float64)
     if np.array_equal(estimator.classes_, classes):
         return found
+    unknown = np.setdiff1d(estimator.classes_, classes)
+    if len(unknown):
+        raise ValueError(
+            f"{type(estimator).__name__} knows the classes {unknown.tolist()}, of which the source "
+            "has no labelled row (or none with a weight), so that nothing is known about their "
+            "share; add rows of them"
+        )
     wide = np.zeros((len(found), len(classes)))
     wide[:, np.searchsorted(classes, estimator.classes_)] = found
     return wide
@@ -73,34 +131,51 @@ def class_shares(codes: NDArray[np.intp], k: int, weight: Floats | None) -> Floa
     return np.asarray(totals / totals.sum())
 
 
-def _folds(codes: NDArray[np.intp], cv: int, rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Deal the rows of each class into folds; a class's only row is -1, always trained on."""
+def _folds(
+    source: Domain, codes: NDArray[np.intp], cv: int, rng: np.random.RandomState
+) -> NDArray[np.intp]:
+    """Deal the rows of each class into folds; a class's only row is -1, always trained on.
+
+    Copies of a row, as oversampling makes them, go into one fold: a copy of what was trained on
+    is not held out.
+    """
     fold = np.empty(len(codes), dtype=np.intp)
+    kin = copies(source.X, codes)
     start = 0
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        if len(rows) == 1:
+        different, member = np.unique(kin[rows], return_inverse=True)
+        n = len(different)
+        if n == 1:
             fold[rows] = -1
             continue
         # Going on where the last class stopped keeps the folds equally large.
-        fold[rng.permutation(rows)] = (start + np.arange(len(rows))) % cv
-        start += len(rows)
+        fold[rows] = ((start + rng.permutation(n)) % cv)[member]
+        start += n
     return fold
 
 
 def cross_fit(
-    estimator: Any, source: Domain, calibration: str, cv: int, rng: np.random.RandomState
+    estimator: Any,
+    source: Domain,
+    target: Domain,
+    calibration: str,
+    cv: int,
+    rng: np.random.RandomState,
 ) -> CrossFit:
     """Predict each source row with a clone that did not train on it, and calibrate.
 
     Parameters
     ----------
     estimator : classifier
-        With ``predict_proba``; cloned.
+        With ``predict_proba``; cloned. A ``FrozenEstimator`` is used as it is, and taken not
+        to have trained on any row.
     source : Domain
         All rows labelled.
-    calibration : {"auto", "none", "temperature", "bias_corrected"}
-        Which calibration map.
+    target : Domain
+        Rows to predict with the same clones.
+    calibration : str
+        Which calibration map; "auto" for the one with the smallest held-out loss.
     cv : int
         Number of folds. A class with fewer rows is held out in fewer folds; a class with one
         row is in every training set and never held out.
@@ -112,81 +187,202 @@ def cross_fit(
     CrossFit
     """
     classes, codes = np.unique(source.y, return_inverse=True)
-    fold = _folds(codes, cv, rng)
+    fold = _folds(source, codes, cv, rng)
     # The mean weight is one, so that a penalty counts in rows.
     weight = None if source.weight is None else source.weight / source.weight.mean()
-    probabilities = np.empty((len(codes), len(classes)))
+    probabilities = np.zeros((len(codes), len(classes)))
+    predicted = np.zeros((target.n_rows, len(classes)))
     plain = source.with_(weight=None)  # a fold may hold rows of weight zero only
-    for k in np.unique(fold[fold >= 0]):
-        test = np.flatnonzero(fold == k)
-        fitted = fit_estimator(estimator, source.take(fold != k))
-        probabilities[test] = probabilities_of(fitted, plain.take(test).X, classes)
+    names = np.unique(fold[fold >= 0])
+    part = names[np.arange(target.n_rows) % len(names)] if len(names) else np.empty(0)
+    if isinstance(estimator, FrozenEstimator):
+        probabilities = probabilities_of(estimator, plain.X, classes)
+        predicted = probabilities_of(estimator, target.X, classes)
+    else:
+        for k in names:
+            fitted = fit_estimator(estimator, source.take(fold != k))
+            for rows, place, into in (
+                (plain, fold == k, probabilities),
+                (target, part == k, predicted),
+            ):
+                if place.any():
+                    into[place] = probabilities_of(
+                        fitted, rows.take(np.flatnonzero(place)).X, classes
+                    )
     held_out = fold >= 0
     methods: tuple[Any, ...] = (calibration,)
     if calibration == "auto":
         # The bias of a class that is never held out would only be pushed down.
-        methods = CALIBRATIONS if held_out.all() else CALIBRATIONS[:2]
+        methods = ALL_CALIBRATIONS if held_out.all() else CALIBRATIONS[:2]
     inside = None if weight is None else weight[held_out]
     fitted_map = select_calibration(
         probabilities[held_out], codes[held_out], fold[held_out], methods, inside
     )
-    return CrossFit(fitted_map(probabilities[held_out]), codes[held_out], inside, fitted_map)
+    return CrossFit(
+        fitted_map(probabilities[held_out]),
+        codes[held_out],
+        inside,
+        fitted_map,
+        np.flatnonzero(held_out),
+        fitted_map(predicted) if len(names) else predicted,
+    )
+
+
+def predictions_of(method: str, probabilities: Floats) -> Floats:
+    """Return what a method counts: probabilities, or one-hot predictions for a "hard" one."""
+    if not method.endswith("_hard"):
+        return probabilities
+    return np.asarray(np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)])
+
+
+def moment_estimator(method: str, n_source: int, rcond: float = 0.0) -> Callable[..., Floats]:
+    """Return BBSE or RLLS as a function of confusion matrix, target mean and source prior."""
+    if method.startswith("bbse"):
+        return partial(bbse_prior, rcond=rcond)
+    return partial(rlls_prior, n_source=n_source)
 
 
 def estimate_prior(
-    method: Literal["em", "bbse"] | str,
+    method: str,
     fit: CrossFit,
+    source: Domain,
     source_prior: Floats,
+    target: Domain,
     target_probabilities: Floats,
-    classes: NDArray[Any],
-) -> Floats:
-    """Estimate the target prior from calibrated probabilities of both sides.
+    rng: np.random.RandomState,
+) -> PriorEstimate:
+    """Estimate the target prior, or say why the source's is the better one.
 
     Parameters
     ----------
-    method : {"em", "bbse"}
-        Maximum likelihood, or the confusion matrix of the probabilities.
+    method : {"auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard"}
+        See `PriorCorrection`.
     fit : CrossFit
-        Held-out probabilities on the source.
+        Held-out probabilities.
+    source : Domain
+        All rows labelled.
     source_prior : ndarray of shape (k,)
-        Class shares of the source.
+        Its class shares.
+    target : Domain
+        The target rows of ``fit.target_probabilities``, for the test of label shift.
     target_probabilities : ndarray of shape (n, k)
-        Calibrated probabilities of the target rows.
-    classes : ndarray of shape (k,)
-        Labels, for messages.
+        Calibrated probabilities of all target rows, by the model of all source rows.
+    rng : RandomState
+        For the test of label shift.
 
     Returns
     -------
-    ndarray of shape (k,)
+    PriorEstimate
 
     Raises
     ------
     ValueError
-        For "bbse", if a class is never held out or the confusion matrix is singular.
+        For a method with a confusion matrix, if a class is never held out.
     """
+    tested = None
+    if len(fit.rows):
+        tested = label_shift_fit(
+            source.take(fit.rows),
+            fit.probabilities,
+            fit.codes,
+            target,
+            fit.target_probabilities,
+            rng,
+        )
+    prior, strength, reason = source_prior, 0.0, None
+    if not is_label_shift_plausible(tested):
+        assert tested is not None
+        reason = (
+            "no change of the class shares explains the target's rows (held-out misfit "
+            f"{tested.misfit:.3f}, p = {tested.p_value:.1g}), so P(X|Y) differs as well"
+        )
+    elif method in ("auto", "em"):
+        prior, strength, reason = _by_likelihood(method, fit, source_prior, target_probabilities)
+    else:
+        prior, reason = _by_moments(method, fit, source_prior, source, target_probabilities)
+    if reason is None and _is_unsupported_edge(prior, source_prior, target_probabilities):
+        reason = (
+            "the estimate gives a class the share 0, and the target rows are hardly more probable "
+            "under it than under the source's shares"
+        )
+    if reason is not None:
+        prior = source_prior
+    return PriorEstimate(prior, reason, strength, tested)
+
+
+SINGULAR = 1e4  # a condition number with which classes get the same predictions
+UNKNOWN = 0.25  # a standard error of a share with which nothing is known about it
+
+
+def _by_likelihood(
+    method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats
+) -> tuple[Floats, float, str | None]:
+    error = _standard_error(fit)
+    if error > UNKNOWN:
+        reason = (
+            f"a share could be read off the classifier's predictions with a standard error of "
+            f"{min(error, 1.0):.2f} at best: it hardly tells the classes apart, or the rows are "
+            "too few"
+        )
+        return source_prior, 0.0, reason
     if method == "em":
-        return em_prior(target_probabilities, source_prior).prior
+        fitted = em_prior(probabilities, source_prior)
+        if not fitted.converged:
+            return source_prior, 0.0, f"EM has not converged in {fitted.n_iter} steps"
+        return fitted.prior, 0.0, None
+    shrunken = shrunken_prior(probabilities, source_prior)
+    return shrunken.prior, shrunken.strength, None
+
+
+def _standard_error(fit: CrossFit) -> float:
+    """Return the largest standard error of a share by moments, the rows of both sides counted.
+
+    It needs no trust in the calibration, which can make noise look like knowledge. A class with a
+    single row is left out: it is believed as far as its neighbours are.
+    """
+    known = np.flatnonzero(np.bincount(fit.codes, minlength=fit.probabilities.shape[1]) >= 2)
+    if len(known) < 2:
+        return np.inf
+    rows = np.isin(fit.codes, known)
+    moments = mixture_moments(
+        fit.probabilities[rows][:, known],
+        np.searchsorted(known, fit.codes[rows]),
+        fit.target_probabilities[:, known],
+    )
+    if moments.condition > SINGULAR or not np.isfinite(moments.standard_error).all():
+        return np.inf
+    return float(moments.standard_error.max())
+
+
+def _is_unsupported_edge(prior: Floats, source_prior: Floats, probabilities: Floats) -> bool:
+    """Whether a class vanished while the likelihood hardly prefers this prior to the source's."""
+    n, k = probabilities.shape
+    vanished = (prior < 0.5 / n) & (source_prior * n > 5)
+    mixed = probabilities @ (prior / source_prior)
+    gain = float(np.log(np.maximum(mixed, 1e-300)).sum())
+    return bool(vanished.any() and chi2.sf(2 * gain, k - 1) > 0.05)
+
+
+def _by_moments(
+    method: str, fit: CrossFit, source_prior: Floats, source: Domain, target_probabilities: Floats
+) -> tuple[Floats, str | None]:
     k = len(source_prior)
     counts = np.bincount(fit.codes, minlength=k)
     if (counts == 0).any():
+        classes = np.unique(source.y)
         raise ValueError(
-            f"method='bbse' needs at least 2 rows of each class; the source has 1 of "
+            f"method={method!r} needs at least 2 rows of each class; the source has 1 of "
             f"{classes[counts == 0].tolist()}. Add rows, drop the class, or use method='em'."
         )
-    w = np.ones(len(fit.codes)) if fit.weight is None else fit.weight
-    joint = np.zeros((k, k))
-    np.add.at(joint.T, fit.codes, fit.probabilities * w[:, None])
-    prior = joint.sum(axis=0) / joint.sum()
+    joint = confusion_matrix(predictions_of(method, fit.probabilities), fit.codes, fit.weight)
     # A share out of n rows has a standard error of up to 0.5/sqrt(n): a singular value below
     # that cannot be told from zero.
-    noise = 0.5 / np.sqrt(counts.min())
+    solve = moment_estimator(method, len(fit.codes), float(0.5 / np.sqrt(counts.min())))
+    moment = predictions_of(method, target_probabilities).mean(axis=0)
     try:
-        return bbse_prior(
-            joint / joint.sum(), target_probabilities.mean(axis=0), prior, rcond=float(noise)
-        )
+        return solve(joint, moment, joint.sum(axis=0)), None
     except ValueError as error:
-        raise ValueError(
-            "method='bbse' cannot tell the classes apart with this estimator: its confusion "
-            f"matrix on held-out source rows is singular up to sampling noise ({error}). Use a "
-            "better estimator, merge classes, or use method='em'."
-        ) from error
+        return source_prior, (
+            "the classifier cannot tell the classes apart: its confusion matrix on held-out "
+            f"source rows is singular up to sampling noise ({error})"
+        )

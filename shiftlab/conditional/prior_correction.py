@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from shiftlab.adapter import Adapter, Facts
 from shiftlab.conditional.estimation import (
+    METHODS,
     class_shares,
     cross_fit,
     estimate_prior,
+    moment_estimator,
+    predictions_of,
     probabilities_of,
     require_probabilities,
 )
+from shiftlab.conditional.resample import Resample
 from shiftlab.domain import Domain
-from shiftlab.stats.calibration import CALIBRATIONS, Calibration
+from shiftlab.pipeline import Pipeline, Transform
+from shiftlab.stats.calibration import ALL_CALIBRATIONS, Calibration
+from shiftlab.stats.label_shift import prior_draws, standing_rows
 from shiftlab.stats.priors import reweighted_probabilities
+from shiftlab.supervised import fit_estimator
 
 __all__ = ["PriorCorrection"]
 
@@ -40,51 +50,82 @@ class PriorCorrection(Adapter):
     probabilities of the unlabelled target rows, and every prediction is calibrated *and*
     corrected. The source's prior is that of the weighted rows that the estimator was trained
     on; after `Resample` in a pipeline it is the prior that the resampling imposed, so that
-    the correction undoes the miscalibration that resampling causes.
+    the correction undoes the miscalibration that resampling causes. Better still is
+    ``PriorCorrection(Resample("smote", estimator))``: the folds are resampled, and calibration
+    sees real rows only.
 
-    It helps under label shift, ``P(X|Y)`` the same on both sides and ``P(Y)`` moved. It harms
-    when ``P(X|Y)`` moved instead: a mere covariate shift is then read as a change of the
-    prior. It cannot see a class that the source does not have.
+    It helps under label shift, ``P(X|Y)`` the same on both sides and ``P(Y)`` moved: a clinic
+    with more of one disease. It harms when ``P(X|Y)`` moved instead: reviews of books and of
+    kitchenware differ in their words, and the difference is read as a change of opinion. So it
+    refuses, keeps the source's prior and warns, when no mixture of the source's classes explains
+    the target's rows (a test with level .01), when the classifier or the rows tell too little
+    about a share, or when a class vanishes without support. It cannot see a class that the
+    source does not have.
 
-    Time: ``cv + 1`` fits of the estimator, and O(n k) for each of at most 1,000 steps of EM.
-    Memory O(n k).
+    Time: ``cv + 1`` fits of the estimator, about a second for the test, and O(n k^2) for each
+    of some ten steps. Memory O(n k).
 
     Parameters
     ----------
     estimator : classifier
-        With `predict_proba`. Wrap one that has none in `CalibratedClassifierCV`.
-    method : {"em", "bbse"}, default="em"
-        "em" maximises the likelihood of the target rows (Saerens; also MLLS); "bbse" inverts
-        the confusion matrix of the held-out probabilities.
-    calibration : {"auto", "none", "temperature", "bias_corrected"}, default="auto"
+        With `predict_proba`. Wrap one that has none in `CalibratedClassifierCV`. One that is
+        fitted is used as it is inside ``sklearn.frozen.FrozenEstimator``; the source rows must
+        then not be those that it was trained on. An adapter with an estimator adapts first, and
+        the correction is done in its space, as at the end of a pipeline.
+    method : {"auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard"}, default="auto"
+        "em" maximises the likelihood of the target rows (Saerens; also MLLS), and "auto" does so
+        with shrinkage towards the source's prior, the more the weaker the shift is (see
+        `shiftlab.stats.label_shift.shrunken_prior`). "bbse" inverts the confusion matrix of
+        the held-out probabilities and "rlls" does so with a penalty; "bbse_hard" and
+        "rlls_hard" count predicted classes.
+    calibration : {"auto", "none", "temperature", "bias_corrected", "vector", "isotonic"}, \
+            default="auto"
         Map from the estimator's probabilities to calibrated ones. "auto" takes the one with
         the smallest cross-validated log-loss.
+    retrain : bool, default=False
+        Train the estimator again with the class weights and let it answer, instead of
+        correcting its probabilities. It can help a classifier too simple for the task, and
+        costs a fit; the probabilities are then its own.
     cv : int, default=5
-        Number of folds, at least 2. A class with fewer rows is held out in fewer folds.
+        Number of folds, at least 2. A class with fewer rows is held out in fewer folds; equal
+        rows are held out together.
     random_state : int, RandomState or None, default=None
-        Seed of the folds. The estimator has its own.
+        Seed of the folds, the test and the interval. The estimator has its own.
 
     Attributes
     ----------
     estimator_ : classifier
-        Trained on all of the source. Its own probabilities are neither calibrated nor
-        corrected.
+        Trained on all of the source (with class weights if ``retrain``). Its own probabilities
+        are neither calibrated nor corrected.
+    adapter_ : Adapter or None
+        The fitted adapter, where the estimator is one that adapts first.
     classes_ : ndarray of shape (k,)
         Class labels.
     prior_ : ndarray of shape (k,)
         Estimated shares of the classes in the target.
+    prior_interval_ : ndarray of shape (k, 2)
+        95% interval of each share in the population of the target, from a bootstrap of both
+        samples without shrinkage, computed when it is first asked for. It holds if label shift
+        does.
     source_prior_ : ndarray of shape (k,)
         (Weighted) shares of the classes in the source.
-    class_weights_ : ndarray of shape (k,)
+    weights_ : ndarray of shape (k,)
         ``prior_ / source_prior_``.
     calibration_ : Calibration
         The fitted calibration map.
+    strength_ : float
+        Rows that the source's prior counted for in "auto"; infinite if nothing spoke for a
+        shift, 0 for other methods.
+    label_shift_fit_ : LabelFitResult or None
+        The test of label shift; None where it could not be done.
+    refused_ : str or None
+        Why the source's prior was kept, if it was.
 
     Raises
     ------
     ValueError
         In `fit`, for an estimator without `predict_proba`, a source with one class, or, with
-        "bbse", predictions that do not tell the classes apart.
+        a confusion matrix, a class with a single row.
 
     References
     ----------
@@ -93,6 +134,9 @@ class PriorCorrection(Adapter):
 
     Z. Lipton, Y.-X. Wang, A. Smola, "Detecting and Correcting for Label Shift with Black
     Box Predictors", ICML 2018.
+
+    K. Azizzadenesheli, A. Liu, F. Yang, A. Anandkumar, "Regularized Learning for Domain
+    Adaptation under Label Shifts", ICLR 2019.
 
     A. Alexandari, A. Kundaje, A. Shrikumar, "Maximum Likelihood with Bias-Corrected
     Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020.
@@ -109,6 +153,9 @@ class PriorCorrection(Adapter):
     >>> model = PriorCorrection(LogisticRegression(), random_state=0).fit((X, y), target)
     >>> model.prior_.round(1).tolist()
     [0.9, 0.1]
+    >>> low, high = model.prior_interval_[0]
+    >>> bool(low < 0.9 < high), model.refused_
+    (True, None)
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -117,12 +164,13 @@ class PriorCorrection(Adapter):
         source_labels=True,
         tasks=("classification",),
         inputs=("dense", "sparse", "frame", "images"),
-        cost="cv + 1 fits of the estimator; O(n k) for each step of EM",
+        cost="cv + 1 fits of the estimator; O(n k^2) for each of some ten steps",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "method": [StrOptions({"em", "bbse"})],
-        "calibration": [StrOptions({"auto", *CALIBRATIONS})],
+        "method": [StrOptions(set(METHODS))],
+        "calibration": [StrOptions({"auto", *ALL_CALIBRATIONS})],
+        "retrain": ["boolean"],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -131,19 +179,25 @@ class PriorCorrection(Adapter):
         self,
         estimator: Any,
         *,
-        method: str = "em",
+        method: str = "auto",
         calibration: str = "auto",
+        retrain: bool = False,
         cv: int = 5,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.method = method
         self.calibration = calibration
+        self.retrain = retrain
         self.cv = cv
         self.random_state = random_state
 
+    # -- what is corrected --------------------------------------------------------------------
+
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         require_probabilities(self.estimator, "PriorCorrection")
+        if self.retrain and isinstance(self.estimator, FrozenEstimator):
+            raise ValueError("PriorCorrection: retrain=True cannot train a FrozenEstimator again")
         source = source.labelled_part()
         if source.weight is not None:
             source = source.take(source.weight > 0)
@@ -152,18 +206,106 @@ class PriorCorrection(Adapter):
                 "PriorCorrection needs a source with at least 2 classes; got 1 class, "
                 f"{source.y[0]!r}"
             )
+        self.adapter_: Adapter | None = None
+        self._bound: Domain | None = target
+        if self._adapts_first():
+            self.adapter_ = clone(self.estimator).set_params(estimator=None).fit(source, target)
+            source = self.adapter_.source_
         return source
 
+    def _adapts_first(self) -> bool:
+        """Whether the estimator is an adapter whose space the held-out rows have to be in."""
+        inner = self.estimator
+        if isinstance(inner, Pipeline):
+            for name, step in inner._before_predictor():
+                if isinstance(step, Adapter) and not isinstance(step, (Resample, Transform)):
+                    raise ValueError(
+                        f"PriorCorrection: step {name!r} of the pipeline inside adapts to the "
+                        "target; put the correction at the end of the pipeline, "
+                        "make_pipeline(..., PriorCorrection(estimator))"
+                    )
+            return False
+        # What Resample adds is for training only: rows that are held out stay as they are.
+        if not isinstance(inner, Adapter) or isinstance(inner, Resample):
+            return False
+        return getattr(inner, "estimator", None) is not None
+
+    def _predictor(self) -> Any:
+        if not isinstance(self.estimator, Adapter):
+            return self.estimator
+        if self._adapts_first():
+            return self.estimator.estimator
+        return self.estimator.against(getattr(self, "_bound", None))
+
+    def _transform_target(self, target: Domain) -> Domain:
+        adapter = getattr(self, "adapter_", None)
+        return target if adapter is None else adapter._transform_target(target)
+
     def _after_training(self, target: Domain) -> None:
-        source = self.source_
+        source, target = self.source_, self._transform_target(target)
+        predictor = self._predictor()
+        self._bound = None
         classes, codes = np.unique(source.y, return_inverse=True)
         self.source_prior_ = class_shares(codes, len(classes), source.weight)
         rng = check_random_state(self.random_state)
-        fit = cross_fit(self.estimator, source, self.calibration, self.cv, rng)
+        tested = target.take(standing_rows(target.n_rows, rng))
+        fit = cross_fit(predictor, source, tested, self.calibration, self.cv, rng)
         self.calibration_: Calibration = fit.calibration
         calibrated = self.calibration_(probabilities_of(self.estimator_, target.X, classes))
-        self.prior_ = estimate_prior(self.method, fit, self.source_prior_, calibrated, classes)
-        self.class_weights_ = self.prior_ / self.source_prior_
+        found = estimate_prior(
+            self.method, fit, source, self.source_prior_, tested, calibrated, rng
+        )
+        self.prior_, self.refused_ = found.prior, found.refused
+        self.strength_, self.label_shift_fit_ = found.strength, found.fit
+        self.weights_ = self.prior_ / self.source_prior_
+        self._keep_for_interval(fit, calibrated, rng)
+        if found.refused is not None:
+            warnings.warn(
+                f"PriorCorrection keeps the source's prior: {found.refused}",
+                UserWarning,
+                stacklevel=3,
+            )
+        self._retrained = self.retrain and found.refused is None and (self.prior_ > 0).sum() > 1
+        if self._retrained:
+            weight = self.weights_[codes] * (1.0 if source.weight is None else source.weight)
+            weighted = source.with_(weight=weight).take(weight > 0)
+            self.estimator_ = fit_estimator(predictor, weighted)
+            self._known = classes
+
+    # -- how certain it is ----------------------------------------------------------------------
+
+    def _keep_for_interval(self, fit: Any, calibrated: Any, rng: np.random.RandomState) -> None:
+        """Keep at most a few thousand rows of each side, for when the interval is asked for."""
+        rows = standing_rows(len(fit.codes), rng)
+        target_rows = standing_rows(len(calibrated), rng)
+        self._sample = {
+            "probabilities": fit.probabilities[rows],
+            "codes": fit.codes[rows],
+            "weight": None if fit.weight is None else fit.weight[rows],
+            "target_probabilities": calibrated[target_rows],
+            "sizes": (len(fit.codes), len(calibrated)),
+        }
+        self._interval_seed = int(rng.randint(2**31 - 1))
+        self._interval: NDArray[np.float64] | None = None
+
+    @property
+    def prior_interval_(self) -> NDArray[np.float64]:
+        """95% interval of each class's share in the target."""
+        if not hasattr(self, "_sample"):
+            raise AttributeError("prior_interval_ is there after fit")
+        if self._interval is None:
+            given = dict(self._sample)
+            solve = None
+            if self.method not in ("auto", "em"):
+                solve = moment_estimator(self.method, given["sizes"][0])
+                for side in ("probabilities", "target_probabilities"):
+                    given[side] = predictions_of(self.method, given[side])
+            rng = check_random_state(self._interval_seed)
+            draws = prior_draws(solve, **given, rng=rng)
+            self._interval = np.quantile(draws[1:], [0.025, 0.975], axis=0).T
+        return self._interval
+
+    # -- predictions ----------------------------------------------------------------------------
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -180,6 +322,8 @@ class PriorCorrection(Adapter):
             Columns in the order of ``classes_``.
         """
         X = self._estimator_rows(X)
+        if self._retrained:
+            return probabilities_of(self.estimator_, X, self.classes_)
         calibrated = self.calibration_(probabilities_of(self.estimator_, X, self.classes_))
         return reweighted_probabilities(calibrated, self.source_prior_, self.prior_)
 
@@ -214,3 +358,8 @@ class PriorCorrection(Adapter):
         tiny = np.finfo(np.float64).tiny  # a class of prior zero has no logarithm
         logs = np.log(np.maximum(self.predict_proba(X), tiny))
         return np.asarray(logs[:, 1] - logs[:, 0] if logs.shape[1] == 2 else logs)
+
+    @property
+    def classes_(self) -> Any:
+        """Class labels, in the order of the columns of `predict_proba`."""
+        return self._known if getattr(self, "_retrained", False) else self.estimator_.classes_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from shiftlab.conditional.samplers import (
     run_sampler,
 )
 from shiftlab.domain import Domain
+from shiftlab.stats.label_shift import standing_rows
 from shiftlab.supervised import fit_estimator
 from shiftlab.validation import check_memory, check_values, numeric_rows
 
@@ -312,8 +314,16 @@ def _estimated_prior(
     X = numeric_rows(target, "Resample", sparse=True)
     scaler = StandardScaler(with_mean=not source.is_sparse)
     classifier = make_pipeline(scaler, LogisticRegression(max_iter=1000))
-    fit = cross_fit(classifier, source, "auto", 5, rng)
+    tested = target.with_(X=X).take(standing_rows(target.n_rows, rng))
+    fit = cross_fit(classifier, source, tested, "auto", 5, rng)
     classes = np.unique(source.y)
     fitted = fit_estimator(classifier, source)
     calibrated = fit.calibration(probabilities_of(fitted, X, classes))
-    return estimate_prior("em", fit, source_prior, calibrated, classes)
+    found = estimate_prior("auto", fit, source, source_prior, tested, calibrated, rng)
+    if found.refused is not None:
+        warnings.warn(
+            f"Resample: target_prior='estimated' keeps the source's prior: {found.refused}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return found.prior

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from shiftlab.data.gaussian_shifts import GAUSSIAN_SHIFTS, make_gaussian_shift
+from shiftlab.data.imbalanced import IMBALANCED, TARGETS, make_imbalanced
 from shiftlab.data.tables import (
     AMAZON_REVIEWS,
     OFFICE_CALTECH,
@@ -93,6 +94,11 @@ def _gaussians(source: str, target: str, seed: int, root: str | None) -> Pair:
     return Pair(drawn, tested, np.ones(len(tested), dtype=bool))
 
 
+def _imbalanced(source: str, target: str, seed: int, root: str | None) -> Pair:
+    drawn, tested = make_imbalanced(source, target, derive_seed("draw", f"{source}/{target}", seed))
+    return Pair(drawn, tested, np.ones(len(tested), dtype=bool))
+
+
 DATA: Mapping[str, DataSet] = {
     "office_caltech": DataSet(
         tuple(permutations(OFFICE_CALTECH, 2)),
@@ -107,6 +113,12 @@ DATA: Mapping[str, DataSet] = {
     "shift_types": DataSet(
         tuple(("source", kind) for kind in GAUSSIAN_SHIFTS),
         _gaussians,
+        lambda root: "generated=1",
+        seeded=True,
+    ),
+    "imbalance": DataSet(
+        tuple((name, target) for name in IMBALANCED for target in TARGETS),
+        _imbalanced,
         lambda root: "generated=1",
         seeded=True,
     ),

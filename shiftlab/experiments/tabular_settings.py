@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -36,6 +37,7 @@ FLOOR, CEILING = "source-only", "target-supervised"
 _ESTIMATORS: Mapping[str, Any] = {
     "KNeighborsClassifier": KNeighborsClassifier,
     "LogisticRegression": LogisticRegression,
+    "TunedThreshold": lambda **given: TunedThresholdClassifierCV(LogisticRegression(**given)),
 }
 _WEIGHTS = "shiftlab.marginal.weighting."  # the room of the adapters that only weight rows
 

@@ -255,17 +255,20 @@ def em_prior(
     probabilities: ArrayLike,
     source_prior: ArrayLike,
     *,
+    weight: ArrayLike | None = None,
     max_iter: int = 1000,
     tol: float = 1e-8,
 ) -> EMPrior:
-    r"""Target prior that maximises the likelihood of unlabelled target rows, by EM.
+    r"""Target prior that maximises the likelihood of unlabelled target rows, by EM and Newton.
 
     Under label shift with calibrated posteriors the target likelihood is, up to a constant,
 
-    .. math:: \ell(q) = \sum_i \log \sum_y \frac{q_y}{p_y} P_S(y \mid x_i),
+    .. math:: \ell(q) = \sum_i w_i \log \sum_y \frac{q_y}{p_y} P_S(y \mid x_i),
 
-    concave in :math:`q`; each EM step (reweight the posteriors by :math:`q/p`, average them)
-    raises it, from :math:`q = p` to the maximum. O(n k) time for each step.
+    concave in :math:`q`. The first steps from :math:`q = p` are those of EM (reweight the
+    posteriors by :math:`q/p`, average them); then each step maximises the quadratic model of
+    :math:`\ell` over :math:`q \ge 0`, as far as that raises :math:`\ell`. EM alone takes
+    hundreds of steps where classes overlap. O(n k^2) time for each of some ten steps.
 
     Parameters
     ----------
@@ -273,10 +276,13 @@ def em_prior(
         Source posteriors of the target rows, calibrated; rows sum to 1.
     source_prior : array-like of shape (k,)
         Prior that the posteriors were trained under; positive, sums to 1.
+    weight : array-like of shape (n,), default=None
+        Row weights, non-negative, not all zero.
     max_iter : int, default=1000
         Largest number of steps.
     tol : float, default=1e-8
-        Stop when no class moved by more than this.
+        Stop when no class moved by more than this, or the mean log-likelihood is at most this
+        far below its maximum.
 
     Returns
     -------
@@ -297,6 +303,10 @@ def em_prior(
     A. Alexandari, A. Kundaje, A. Shrikumar, "Maximum Likelihood with Bias-Corrected
     Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020 (concavity).
 
+    Y. Kim, P. Carbonetto, M. Stephens, M. Anitescu, "A Fast Algorithm for Maximum Likelihood
+    Estimation of Mixture Proportions Using Sequential Quadratic Programming", Journal of
+    Computational and Graphical Statistics 2020 (the Newton steps).
+
     Examples
     --------
     >>> import numpy as np
@@ -308,15 +318,76 @@ def em_prior(
     if max_iter < 1:
         raise ValueError(f"max_iter must be at least 1, got {max_iter}")
     posterior, p = _posteriors(probabilities, source_prior)
-    q = p
-    step = 0
-    converged = False
-    while step < max_iter and not converged:
-        step += 1
-        updated = _reweighted(posterior, q / p).mean(axis=0)
+    w = np.ones(len(posterior)) if weight is None else np.asarray(weight, dtype=np.float64)
+    if w.shape != (len(posterior),) or not (w >= 0).all() or not w.sum() > 0:
+        raise ValueError(
+            f"weight must hold {len(posterior)} non-negative numbers, not all zero; got shape "
+            f"{w.shape}"
+        )
+    return climb_to_prior(posterior / p, w / w.sum(), p, max_iter, tol)
+
+
+EM_FIRST = 4  # steps of EM, after which the quadratic model is a good one
+
+
+def climb_to_prior(
+    likelihood: Floats, weight: Floats, start: Floats, max_iter: int = 1000, tol: float = 1e-8
+) -> EMPrior:
+    """Maximise ``weight @ log(likelihood @ q)`` over the simplex; see :func:`em_prior`.
+
+    Parameters
+    ----------
+    likelihood : ndarray of shape (n, k)
+        Of each row in each class, up to a factor of the row; not checked.
+    weight : ndarray of shape (n,)
+        Non-negative, sums to one.
+    start : ndarray of shape (k,)
+        Where to begin; a class that is zero here may stay zero.
+    max_iter : int, default=1000
+        Largest number of steps.
+    tol : float, default=1e-8
+        As in :func:`em_prior`.
+
+    Returns
+    -------
+    EMPrior
+    """
+    q = start
+    mixed = likelihood @ q
+    for step in range(1, max_iter + 1):
+        rise = likelihood.T @ (weight / mixed)  # 1 in classes with rows, at most 1 elsewhere
+        if step > EM_FIRST and rise.max() - 1 <= tol:
+            return EMPrior(q, step, True)
+        updated = q * rise
+        if step > EM_FIRST:
+            updated = _newton(likelihood, weight, q, mixed, rise)
+        updated = updated / updated.sum()
         converged = bool(np.abs(updated - q).max() <= tol)
-        q = updated
-    return EMPrior(q / q.sum(), step, converged)
+        q, mixed = updated, likelihood @ updated
+        if converged:
+            return EMPrior(q, step, True)
+    return EMPrior(q, max_iter, False)
+
+
+def _newton(likelihood: Floats, weight: Floats, q: Floats, mixed: Floats, rise: Floats) -> Floats:
+    """Return a better prior from the quadratic model of the likelihood, or a step of EM."""
+    scaled = likelihood * (np.sqrt(weight) / mixed)[:, None]
+    hessian = scaled.T @ scaled
+    hessian[np.diag_indices_from(hessian)] += 1e-10 * np.trace(hessian) / len(q)
+    try:
+        root = np.linalg.cholesky(hessian).T
+        # min 1/2 z'Hz - (2 rise - 1)'z over z >= 0: the model of -likelihood + sum(z) at q.
+        found, _ = nnls(root, np.linalg.solve(root.T, 2 * rise - 1))
+    except (np.linalg.LinAlgError, RuntimeError):
+        return q * rise
+    now = weight @ np.log(mixed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for halvings in range(12):
+            tried = q + 0.5**halvings * (found - q)
+            tried = tried / tried.sum()
+            if weight @ np.log(likelihood @ tried) > now:
+                return np.asarray(tried)
+    return q * rise
 
 
 def label_counts(
