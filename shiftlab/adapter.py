@@ -49,6 +49,9 @@ class Facts:
         recommender leaves it out where the two hardly overlap.
     several_sources : bool, default=False
         Whether it needs several sources. (All adapters take several and pool them.)
+    label_sets : tuple of {"new", "gone"}, default=()
+        For ``label_space``: whether it answers classes that only the target has ("new"), or that
+        only the source has ("gone").
     deep : bool, default=False
         Whether it needs torch.
     cost : str, default=""
@@ -63,6 +66,7 @@ class Facts:
     inputs: tuple[Literal["dense", "sparse", "frame", "images"], ...] = ("dense", "frame", "images")
     needs_overlap: bool = False
     several_sources: bool = False
+    label_sets: tuple[Literal["new", "gone"], ...] = ()
     deep: bool = False
     cost: str = ""
 

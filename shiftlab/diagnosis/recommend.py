@@ -53,6 +53,7 @@ class Situation:
     n_source_labels: int
     n_target_labels: int
     new_classes: bool = False
+    gone_classes: bool = False
     overlap: bool = True
     negligible: bool = False  # all that was found is smaller than what usually matters
     effective_share: float = 1.0  # of the source's rows, that weights would leave
@@ -125,6 +126,7 @@ def read_situation(
         n_source_labels=source.n_labelled,
         n_target_labels=target.n_labelled,
         new_classes=bool(label_space.details.get("new")),
+        gone_classes=bool(label_space.details.get("gone")),
         overlap=bool(overlap),
         negligible=bool(differ) and all(f.negligible for f in differ),
         effective_share=float(x.details.get("effective_sample_share", 1.0)),
@@ -181,6 +183,7 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {
 DOMAIN_ROWS = "from shiftlab import Domain; n = len(Domain.of(target))"
 
 MOST_OF_A_KIND = 2  # weights are much alike, and so are maps: a list of all says nothing
+ENOUGH_LABELS = 200
 SAME_GAIN = 2.0  # points of accuracy that are no reason to prefer one
 UNSETTLED = ("not_label", "label_compatible", "covariate_or_label", "undetermined")
 
@@ -221,7 +224,11 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
     for difference in wanted:
         # what an adapter is for comes first; JDA touches the conditional but assumes that X moved
         fitting = [
-            a for a in adapters if a.facts.handles[0] == difference and _fits(a.facts, situation)
+            a
+            for a in adapters
+            if a.facts.handles[0] == difference
+            and _fits(a.facts, situation)
+            and _answers(a.facts, difference, situation)
         ]
         # weights cost more than they correct where they leave few rows or cannot reach many
         lost = situation.effective_share < FEW_LEFT or situation.beyond > FEW_LEFT
@@ -240,6 +247,7 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
             a for a in adapters if a.facts.target_labels != "none" and _fits(a.facts, situation)
         ]
         learns.sort(key=lambda a: a.facts.target_labels != "required")
+        learns = _varied(learns)
         learning = [
             Recommendation(
                 a.__name__,
@@ -249,11 +257,13 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
             )
             for a in learns
         ]
-        # what is at a loss without target labels comes before the target alone, the rest after
-        first = sum(a.facts.target_labels == "required" for a in learns)
+        # with few labels, what borrows from the source comes before the target alone
+        needs = sum(a.facts.target_labels == "required" for a in learns)
+        first = 0 if _enough_alone(situation) else needs
         chosen += [*learning[:first], _target_only(situation), *learning[first:]]
     elif situation.new_classes and situation.n_target_labels:
-        chosen.append(_target_only(situation))
+        place = 0 if _enough_alone(situation) else len(chosen)
+        chosen.insert(place, _target_only(situation))
     found = bool(wanted) or situation.kind != "none"
     nothing = _nothing(situation, found)
     texts = situation.texts is not None
@@ -282,6 +292,20 @@ def _fits(facts: Any, situation: Situation) -> bool:
 def _clause(sentence: str) -> str:
     text = sentence.strip().rstrip(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _answers(facts: Any, difference: str, situation: Situation) -> bool:
+    """Whether an adapter answers this very difference, and not only one of its kind."""
+    if difference == "label_space":
+        sides = (("new", situation.new_classes), ("gone", situation.gone_classes))
+        return any(side in facts.label_sets for side, found in sides if found)
+    # what needs target labels follows a changed P(Y|X), not changed class shares
+    return difference != "conditional" or facts.target_labels != "required"
+
+
+def _enough_alone(situation: Situation) -> bool:
+    """Whether tables have target labels enough to learn from without the source."""
+    return situation.inputs != "images" and situation.n_target_labels >= ENOUGH_LABELS
 
 
 def _varied(adapters: list[Any]) -> list[Any]:

@@ -139,6 +139,7 @@ class FineTune(Adapter):
         tasks=("classification",),
         inputs=("images",),
         deep=True,
+        label_sets=("new", "gone"),
         cost="O(epochs n) gradients",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -169,6 +169,7 @@ class LabelMapping(Adapter):
         target_labels="optional",
         tasks=("classification",),
         inputs=("dense", "sparse", "frame", "images"),
+        label_sets=("new", "gone"),
         cost="one fit of the estimator, two where the mapping is learnt",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -320,6 +320,7 @@ class OpenSet(Adapter):
         assumes="The target has classes that the source has not, and they lie apart.",
         source_labels=True,
         tasks=("classification",),
+        label_sets=("new",),
         cost="two fits of the estimator, O(cv n d k)",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -195,6 +195,7 @@ class PartialAdaptation(Adapter):
         source_labels=True,
         tasks=("classification",),
         inputs=("dense", "sparse", "frame", "images"),
+        label_sets=("gone",),
         cost="at most max_iter + 1 fits of the estimator",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

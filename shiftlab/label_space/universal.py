@@ -96,6 +96,7 @@ class Universal(OpenSet):
         assumes="Both sides have classes of their own, and these lie apart from the common ones.",
         source_labels=True,
         tasks=("classification",),
+        label_sets=("new", "gone"),
         cost="at most max_iter + 5 fits of the estimator, O(cv n d k)",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
