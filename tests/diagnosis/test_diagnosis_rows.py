@@ -158,7 +158,9 @@ def test_what_is_recommended_for_lists_of_texts_runs(labelled):
     given = (target, t) if labelled else target
     found = diagnose((source, y), given, features="tfidf", random_state=0)
     advice = found.recommend()
-    assert {"PriorCorrection", "Resample"} <= {r.method for r in advice}
+    # what gained most on known label shifts comes first
+    assert advice[0].method == "PriorCorrection"
+    assert len(advice) > 2
     for one in advice:
         space = {"source": (source, y), "target": given}
         exec(one.code, space)
