@@ -151,5 +151,6 @@ class AdaptedEstimator(BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags = inner.classifier_tags
         tags.regressor_tags = inner.regressor_tags
         tags.input_tags = inner.input_tags
+        tags.input_tags.three_d_array = True  # an adapter flattens images itself, on both sides
         tags.target_tags.required = True
         return tags

@@ -60,9 +60,12 @@ class Resample(Adapter):
     ...) cannot be driven to a prior and leave the weights of the rows they keep as they are.
     Source rows without a label are dropped; ``group`` is kept where all rows are copies.
 
-    Dense and sparse matrices, data frames and images stay what they are; made-up images are
-    interpolated pixel by pixel, and columns that are interpolated become floats. A data frame
-    with text needs "over", "under" or SMOTENC (which uses pandas). Time and memory are the
+    Dense and sparse matrices, data frames and images stay what they are; columns that are
+    interpolated become floats. A data frame with text needs "over", "under" or SMOTENC (which
+    uses pandas). Images are drawn, copied or removed, but not made up: a mean of two pictures is
+    none. Samplers that interpolate refuse them and work on features instead, where neighbours are
+    searched and rows are made, behind a trained network or another transformer of images:
+    ``make_pipeline(net, Resample("smote"), LogisticRegression())``. Time and memory are the
     sampler's: O(n) for "over", "under" and "weights", O(n d) a query for SMOTE's neighbours.
 
     Parameters
@@ -100,7 +103,8 @@ class Resample(Adapter):
     ------
     ValueError
         In `fit`, for an unknown name, a prior that does not fit the labels or cannot be reached
-        by this sampler, a source with one class, or a class with too few rows for SMOTE.
+        by this sampler, a source with one class, a class with too few rows for SMOTE, or images
+        for a sampler that makes rows up.
 
     References
     ----------

@@ -170,7 +170,14 @@ def run_sampler(sampler: Any, source: Domain, who: str) -> tuple[Domain, NDArray
     tuple of (Domain, origin)
         The resampled rows without weights and groups, and the source row that each is a copy
         of, or -1 for a row that the sampler made.
+
+    Raises
+    ------
+    ValueError
+        If the rows are images and the sampler makes rows up.
     """
+    if source.is_image and kind_of(sampler) == "over-sampling" and not _only_draws(sampler):
+        raise ValueError(_no_images(sampler, who))  # before neighbours are searched
     if _only_draws(sampler):
         # It never looks at X, so rows need be neither read nor copied.
         sampler.fit_resample(np.arange(source.n_rows)[:, None], source.y)
@@ -185,11 +192,21 @@ def run_sampler(sampler: Any, source: Domain, who: str) -> tuple[Domain, NDArray
     if (origin >= 0).all():
         return source.take(origin).with_(weight=None, group=None), origin
     if source.is_image:
-        X = np.clip(np.rint(X * 255), 0, 255).astype(np.uint8).reshape(-1, *source.shape[1:])
-    elif source.is_frame and not _takes_categories(sampler):
+        raise ValueError(_no_images(sampler, who))
+    if source.is_frame and not _takes_categories(sampler):
         X = frame_like(source.X, X)
     made = Domain(X, y, name=source.name, feature_names=source.feature_names)
     return made.with_(classes=source.classes), origin
+
+
+def _no_images(sampler: Any, who: str) -> str:
+    name = type(sampler).__name__
+    return (
+        f"{who}: {name} makes up rows between rows, and an image between two images is none. "
+        f"Resample features: make_pipeline(net, {who}({name}()), LogisticRegression()) with a "
+        "trained network or another transformer of images, or use 'over', 'under' or 'weights', "
+        "which take images as they are."
+    )
 
 
 def _only_draws(sampler: Any) -> bool:

@@ -11,9 +11,11 @@ from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import FunctionTransformer
 
-from shiftlab import ClassifierWeighting, Domain, Resample, make_pipeline
+from shiftlab import ClassifierWeighting, Domain, PriorCorrection, Resample, make_pipeline
 from shiftlab.conditional.samplers import class_counts
+from shiftlab.validation import flatten_images
 
 
 @pytest.fixture
@@ -213,19 +215,90 @@ def test_frames_stay_frames(source, library):
         Resample("smotenc").fit((frame, y), frame)
 
 
-def test_sparse_and_images_stay(source):
+def test_sparse_stays(source):
     X, y = source
     made = Resample("smote", random_state=0).fit((sp.csr_matrix(X), y), sp.csr_matrix(X)).source_
     assert made.is_sparse
     dense = Resample("smote", random_state=0).fit((X, y), X).source_.X
     np.testing.assert_allclose(made.X.toarray(), dense, atol=1e-12)
-    images = np.random.default_rng(6).integers(0, 256, size=(160, 4, 4, 3), dtype=np.uint8)
-    adapter = Resample("smote", random_state=0).fit((images, y), images)
-    assert adapter.source_.X.shape == (300, 4, 4, 3)
-    assert adapter.source_.X.dtype == np.uint8
-    np.testing.assert_array_equal(adapter.source_.X[:160], images)
-    new = adapter.source_.X[adapter.source_.y == "c"][20:]
-    assert (new <= images[y == "c"].max(0)).all()
+
+
+IMAGES = np.random.default_rng(6).integers(0, 256, size=(160, 4, 4, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("sampler", ["over", "under", "weights", "nearmiss", "tomeklinks"])
+def test_images_are_copied_and_removed(source, sampler):
+    prior = None if sampler == "tomeklinks" else "balanced"
+    adapter = Resample(sampler, target_prior=prior, random_state=0).fit((IMAGES, source[1]), IMAGES)
+    assert adapter.source_.is_image
+    np.testing.assert_array_equal(adapter.source_.X, IMAGES[adapter.origin_])
+    if sampler in ("over", "under", "nearmiss"):
+        np.testing.assert_allclose(adapter.prior_, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    ["smote", "adasyn", "smotetomek", "clustercentroids", RandomOverSampler(shrinkage=1.0)],
+)
+def test_images_are_not_made_up(source, sampler):
+    with pytest.raises(ValueError, match="Resample features: make_pipeline"):
+        Resample(sampler, random_state=0).fit((IMAGES, source[1]), IMAGES)
+
+
+def bars(y, seed):
+    """Noisy images with a bright bar whose row is the class, 6 x 6."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (len(y), 6, 6), dtype=np.uint8)
+    images[np.arange(len(y)), 2 * y] += rng.integers(60, 140, (len(y), 1), dtype=np.uint8)
+    return images
+
+
+def test_copies_of_images_inside_a_correction():
+    y = np.repeat([0, 1, 2], [60, 30, 12])
+    images, target = bars(y, 2), bars(np.repeat([0, 1, 2], 40), 3)
+    balanced = Resample("over", LogisticRegression(max_iter=1000), random_state=0)
+    rows = [flatten_images(X) for X in (images, target)]
+    model = PriorCorrection(balanced, random_state=0)
+    np.testing.assert_allclose(
+        model.fit((images, y), target).predict_proba(target),
+        model.fit((rows[0], y), rows[1]).predict_proba(rows[1]),
+        atol=2e-3,  # float32 in one, float64 in the other
+    )
+
+
+@pytest.mark.parametrize("features", ["means of rows", "network"])
+def test_images_are_resampled_in_feature_space(features):
+    """Made-up rows lie between features of two rows of their class; the shares are as asked."""
+    y = np.repeat([0, 1, 2], [60, 30, 12])
+    images, target = bars(y, 0), bars(np.repeat([0, 1, 2], 40), 1)
+    if features == "network":
+        deep = pytest.importorskip("shiftlab.deep")
+        step = deep.train_classifier(images, y, epochs=8, device="cpu", random_state=0)
+    else:
+        step = FunctionTransformer(lambda X: X.reshape(len(X), 6, 6).mean(axis=2))
+    wanted = {0: 0.4, 1: 0.25, 2: 0.35}
+    resample = Resample("smote", target_prior=wanted, random_state=0)
+    model = make_pipeline(step, resample, LogisticRegression(max_iter=1000))
+    model.fit((images, y), target)
+    flat = images if features == "network" else flatten_images(images)
+    rows, made = step.transform(flat), model.source_
+    shares = np.bincount(made.y) / len(made.y)
+    np.testing.assert_allclose(shares, [0.4, 0.25, 0.35], atol=0.01)
+    origin = model["resample"].origin_
+    np.testing.assert_array_equal(made.X[origin >= 0], rows[origin[origin >= 0]])
+    assert (origin < 0).sum() > 20
+    for x, label in zip(made.X[origin < 0], made.y[origin < 0], strict=True):
+        own = rows[y == label]
+        # On a segment, the two distances to its ends sum to its length.
+        to = np.linalg.norm(own - x, axis=1)
+        gaps = to[:, None] + to - np.linalg.norm(own[:, None] - own, axis=2)
+        np.fill_diagonal(gaps, np.inf)
+        assert gaps.min() < 1e-3 * to.max()
+    assert model.score(target, np.repeat([0, 1, 2], 40)) > 0.9
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether the prior is refused is not the question
+        corrected = PriorCorrection(model, random_state=0).fit((images, y), target)
+    assert corrected.predict_proba(target).shape == (120, 3)
 
 
 @pytest.mark.parametrize("labels", [[-1, 1], [False, True], [0.0, 1.0], ["x", "y"]])
