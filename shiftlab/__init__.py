@@ -55,6 +55,14 @@ if TYPE_CHECKING:
     from shiftlab.marginal.weighting.ulsif import ULSIF
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
+    from shiftlab.selection.judge import validation_scores
+    from shiftlab.selection.search import AdaptationSearch
+    from shiftlab.selection.validators.accuracy import ATC, DoC, LabelShiftAdjusted
+    from shiftlab.selection.validators.base import Validator
+    from shiftlab.selection.validators.oracle import Oracle
+    from shiftlab.selection.validators.source_risk import DEV, ImportanceWeightedScore, SourceScore
+    from shiftlab.selection.validators.structure import CircularScore, ClassClustering, MixVal
+    from shiftlab.selection.validators.target_outputs import BNM, SND, InfoMax, PredictionEntropy
 
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
@@ -105,6 +113,23 @@ _HOMES = {
     "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
     "TransferForest": "shiftlab.conditional.transfer_forest",
+    "AdaptationSearch": "shiftlab.selection.search",
+    "validation_scores": "shiftlab.selection.judge",
+    "Validator": "shiftlab.selection.validators.base",
+    "SourceScore": "shiftlab.selection.validators.source_risk",
+    "ImportanceWeightedScore": "shiftlab.selection.validators.source_risk",
+    "DEV": "shiftlab.selection.validators.source_risk",
+    "BNM": "shiftlab.selection.validators.target_outputs",
+    "SND": "shiftlab.selection.validators.target_outputs",
+    "InfoMax": "shiftlab.selection.validators.target_outputs",
+    "PredictionEntropy": "shiftlab.selection.validators.target_outputs",
+    "ATC": "shiftlab.selection.validators.accuracy",
+    "DoC": "shiftlab.selection.validators.accuracy",
+    "LabelShiftAdjusted": "shiftlab.selection.validators.accuracy",
+    "CircularScore": "shiftlab.selection.validators.structure",
+    "ClassClustering": "shiftlab.selection.validators.structure",
+    "MixVal": "shiftlab.selection.validators.structure",
+    "Oracle": "shiftlab.selection.validators.oracle",
     "diagnose": "shiftlab.diagnosis",
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
@@ -113,42 +138,57 @@ _HOMES = {
 }
 
 __all__ = [
+    "ATC",
+    "BNM",
     "CORAL",
+    "DEV",
     "GFK",
     "JDA",
     "KLIEP",
     "KMM",
     "RULSIF",
+    "SND",
     "TCA",
     "ULSIF",
+    "AdaptationSearch",
     "AdaptedEstimator",
     "Adapter",
     "BalancedDistribution",
     "BalancedWeighting",
+    "CircularScore",
+    "ClassClustering",
     "ClassifierWeighting",
     "Diagnosis",
+    "DoC",
     "Domain",
     "Facts",
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "ImportanceWeightedScore",
+    "InfoMax",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",
+    "LabelShiftAdjusted",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
+    "MixVal",
     "NearestNeighborWeighting",
     "OpenSet",
     "OptimalTransport",
+    "Oracle",
     "PartialAdaptation",
     "Pipeline",
+    "PredictionEntropy",
     "PriorCorrection",
     "ProgressiveTransduction",
     "Resample",
     "SchemaAlignment",
     "SelfTraining",
     "SourceRegularized",
+    "SourceScore",
     "SubspaceAlignment",
     "TargetShift",
     "TrAdaBoost",
@@ -159,12 +199,14 @@ __all__ = [
     "Transform",
     "TwoStageTrAdaBoostR2",
     "Universal",
+    "Validator",
     "__version__",
     "diagnose",
     "diagnose_many",
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "validation_scores",
 ]
 
 

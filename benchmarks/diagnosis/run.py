@@ -27,7 +27,7 @@ from peers import TOOLS, peer_cases, run_peers  # noqa: E402
 from speed import run_speed, speed_cases  # noqa: E402
 from summary import TABLES, update_readme, write_table  # noqa: E402
 
-from shiftlab.experiments.store import ResultsStore  # noqa: E402
+from shiftlab.store import ResultsStore  # noqa: E402
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]

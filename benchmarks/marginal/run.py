@@ -23,7 +23,7 @@ from typing import Any
 from worker import CASES
 
 from shiftlab.experiments.readme import replace_block
-from shiftlab.experiments.store import ResultsStore
+from shiftlab.store import ResultsStore
 
 HERE = Path(__file__).parent
 SIZES = (500, 2_000, 5_000, 10_000, 100_000)

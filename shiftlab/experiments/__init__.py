@@ -7,16 +7,16 @@ if TYPE_CHECKING:
     from shiftlab.experiments.digit5 import Study, run_digit5
     from shiftlab.experiments.methods import METHODS, Method, Transfer
     from shiftlab.experiments.settings import Digit5Settings
-    from shiftlab.experiments.store import ResultsStore
     from shiftlab.experiments.tabular import run_tabular
     from shiftlab.experiments.tabular_settings import TabularStudy
+    from shiftlab.store import ResultsStore
 
 # Looked up on first use: the command line starts without loading what it does not need.
 _HOMES = {
     "METHODS": "shiftlab.experiments.methods",
     "Digit5Settings": "shiftlab.experiments.settings",
     "Method": "shiftlab.experiments.methods",
-    "ResultsStore": "shiftlab.experiments.store",
+    "ResultsStore": "shiftlab.store",
     "Study": "shiftlab.experiments.digit5",
     "TabularStudy": "shiftlab.experiments.tabular_settings",
     "Transfer": "shiftlab.experiments.methods",

@@ -11,7 +11,7 @@ from typing import Any
 
 from shiftlab.experiments.grid import Task, run_tasks
 from shiftlab.experiments.lock import folder_lock
-from shiftlab.experiments.store import ResultsStore
+from shiftlab.store import ResultsStore
 
 __all__ = ["RESULTS", "Watch", "run_unfinished", "versions"]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from shiftlab.experiments import ResultsStore
-from shiftlab.experiments.store import StoreError
+from shiftlab.store import StoreError
 
 
 def _row(key, accuracy=0.5):

@@ -33,7 +33,7 @@ class ResultsStore:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from shiftlab.experiments.store import ResultsStore
+    >>> from shiftlab.store import ResultsStore
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = ResultsStore(Path(folder) / "results.jsonl")
     ...     store.append({"key": "a", "accuracy": 0.5})

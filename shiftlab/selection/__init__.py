@@ -1,0 +1,1 @@
+"""Choosing without target labels: validators and the search over adapters."""

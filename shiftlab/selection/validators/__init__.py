@@ -1,0 +1,1 @@
+"""Scores of a fitted candidate, none but the oracle with target labels; one family a file."""
