@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
     from shiftlab.selection.judge import validation_scores
+    from shiftlab.selection.safe_adapter import SafeAdapter
     from shiftlab.selection.search import AdaptationSearch
     from shiftlab.selection.validators.accuracy import ATC, DoC, LabelShiftAdjusted
     from shiftlab.selection.validators.base import Validator
@@ -114,6 +115,7 @@ _HOMES = {
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
     "TransferForest": "shiftlab.conditional.transfer_forest",
     "AdaptationSearch": "shiftlab.selection.search",
+    "SafeAdapter": "shiftlab.selection.safe_adapter",
     "validation_scores": "shiftlab.selection.judge",
     "Validator": "shiftlab.selection.validators.base",
     "SourceScore": "shiftlab.selection.validators.source_risk",
@@ -185,6 +187,7 @@ __all__ = [
     "PriorCorrection",
     "ProgressiveTransduction",
     "Resample",
+    "SafeAdapter",
     "SchemaAlignment",
     "SelfTraining",
     "SourceRegularized",

@@ -15,13 +15,12 @@ from shiftlab.diagnosis.explanation import (
     Performance,
 )
 from shiftlab.diagnosis.findings import Finding
+from shiftlab.stats.bootstrap import Estimate, mean_estimate
 from shiftlab.stats.calibration import CALIBRATIONS, select_calibration
+from shiftlab.stats.loss_change import decompose_loss_change
 from shiftlab.stats.performance import (
-    Estimate,
     balanced_probability,
-    decompose_loss_change,
     density_ratio,
-    mean_estimate,
     unlabelled_accuracy,
 )
 from shiftlab.stats.weights import effective_sample_size

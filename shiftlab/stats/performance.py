@@ -1,12 +1,17 @@
-"""What a shift costs: accuracy without target labels, and a change of loss split by cause."""
+"""What a model scores in a target without labels, each estimate under its own assumption."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shiftlab.stats.bootstrap import (
+    Estimate,
+    check_weights,
+    estimate_of,
+    resampled_counts,
+    weighted_means,
+)
 from shiftlab.stats.calibration import (
     CALIBRATIONS,
     SMALLEST,
@@ -16,84 +21,17 @@ from shiftlab.stats.calibration import (
 from shiftlab.stats.priors import em_prior
 
 __all__ = [
-    "Estimate",
-    "LossChange",
     "balanced_probability",
-    "decompose_loss_change",
     "density_ratio",
-    "mean_estimate",
+    "label_shift_estimate",
     "unlabelled_accuracy",
 ]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-DRAWS = 200  # of the bootstrap
 LARGEST_RATIO = 50.0  # a larger density ratio is believed to be this one
 FOLDS = 5
-
-
-class Estimate(NamedTuple):
-    """A number with its 95% bootstrap interval.
-
-    Attributes
-    ----------
-    value : float
-        On all rows.
-    interval : tuple of (float, float)
-        2.5% and 97.5% quantiles over the draws.
-    """
-
-    value: float
-    interval: tuple[float, float]
-
-
-class LossChange(NamedTuple):
-    """What :func:`decompose_loss_change` returns; a positive number is a worse target.
-
-    Attributes
-    ----------
-    total : Estimate
-        Mean loss in the target less that in the source: the sum of the next three.
-    to_shared : Estimate
-        From the source's X to the shared X, with the source's Y given X.
-    y_given_x : Estimate
-        From the source's to the target's Y given X, at the shared X.
-    from_shared : Estimate
-        From the shared X to the target's X, with the target's Y given X.
-    x : Estimate
-        ``to_shared + from_shared``.
-    """
-
-    total: Estimate
-    to_shared: Estimate
-    y_given_x: Estimate
-    from_shared: Estimate
-    x: Estimate
-
-
-def _counts(n: int, rng: np.random.Generator) -> Floats:
-    """How often each row is drawn: once in the first line, then in bootstrap samples."""
-    drawn = rng.integers(n, size=(DRAWS, n)) + n * np.arange(1, DRAWS + 1)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=n * (DRAWS + 1)).astype(np.float64)
-    counts[:n] = 1.0
-    return counts.reshape(DRAWS + 1, n)
-
-
-def _estimate(values: Floats, low: float = -np.inf, high: float = np.inf) -> Estimate:
-    """Summarise a statistic of the lines of :func:`_counts`, kept between two bounds."""
-    kept = np.clip(values, low, high)
-    lower, upper = np.nanquantile(kept[1:], [0.025, 0.975])
-    return Estimate(float(kept[0]), (float(lower), float(upper)))
-
-
-def _weighted_means(counts: Floats, values: Floats, weights: Floats) -> Floats:
-    total = counts @ weights
-    # A draw in which no row has any weight has no mean.
-    found: Floats = np.divide(
-        counts @ (values * weights), total, out=np.full(len(total), np.nan), where=total > 0
-    )
-    return found
 
 
 def balanced_probability(probability: ArrayLike, n_source: int, n_target: int) -> Floats:
@@ -148,135 +86,6 @@ def density_ratio(balanced: ArrayLike) -> Floats:
     pi = np.asarray(balanced, dtype=np.float64)
     ratio = np.divide(pi, 1 - pi, out=np.full(pi.shape, LARGEST_RATIO), where=pi < 1)
     return np.asarray(np.minimum(ratio, LARGEST_RATIO))
-
-
-def mean_estimate(
-    values: ArrayLike, weights: ArrayLike | None = None, *, rng: np.random.Generator
-) -> Estimate:
-    r"""Self-normalised weighted mean :math:`\sum_i w_i v_i / \sum_i w_i` with its interval.
-
-    With density ratios as weights and losses of source rows as values it estimates the mean
-    loss in the target, if Y given X is the same there and the source has rows wherever the
-    target has. Rows are resampled together with their weights, which count as known. O(200 n)
-    time and memory.
-
-    Parameters
-    ----------
-    values : array-like of shape (n,)
-        Such as losses, or whether a row was right.
-    weights : array-like of shape (n,), default=None
-        Non-negative, not all zero. None gives the plain mean.
-    rng : numpy.random.Generator
-        For the resampling.
-
-    Returns
-    -------
-    Estimate
-
-    Raises
-    ------
-    ValueError
-        If there are no values or the weights do not fit them.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mean_estimate([0.0, 1.0], [3.0, 1.0], rng=np.random.default_rng(0)).value
-    0.25
-    """
-    v = np.asarray(values, dtype=np.float64)
-    w = np.ones_like(v) if weights is None else np.asarray(weights, dtype=np.float64)
-    if v.ndim != 1 or v.size == 0:
-        raise ValueError(f"values must be a non-empty 1-D array, got shape {v.shape}")
-    _check_weights(w, "weights", v, "values")
-    return _estimate(_weighted_means(_counts(v.size, rng), v, w))
-
-
-def _check_weights(weights: Floats, name: str, values: Floats, of: str) -> None:
-    if weights.shape != values.shape:
-        raise ValueError(f"{name} must have the shape of {of}, {values.shape}, got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(f"{name} must be finite, non-negative and not all zero")
-
-
-def decompose_loss_change(
-    source_loss: ArrayLike,
-    target_loss: ArrayLike,
-    source_balanced: ArrayLike,
-    target_balanced: ArrayLike,
-    *,
-    rng: np.random.Generator,
-) -> LossChange:
-    r"""Split the change of a model's mean loss into what X and what Y at equal X cause.
-
-    With the shared density :math:`p_*(x) \propto p_S(x) p_T(x) / (p_S(x) + p_T(x))`, large
-    where both domains have rows, and the expected losses :math:`\ell_S(x), \ell_T(x)` under
-    the Y given X of either domain,
-
-    .. math:: E_T\ell_T - E_S\ell_S = \{E_*\ell_S - E_S\ell_S\} + E_*\{\ell_T - \ell_S\}
-              + \{E_T\ell_T - E_*\ell_T\}.
-
-    The means over :math:`p_*` are self-normalised weighted means with weights :math:`\pi(x_i)`
-    for source rows and :math:`1 - \pi(x_i)` for target rows. The three parts sum to the total
-    exactly, in every draw. The intervals resample the rows of both sides; :math:`\pi` counts
-    as known. What Y at equal X does where only one domain has rows cannot be seen and falls
-    to the X parts. O(200 (n + m)) time and memory.
-
-    Parameters
-    ----------
-    source_loss : array-like of shape (n,)
-        Losses of rows that the model did not train on.
-    target_loss : array-like of shape (m,)
-        The same in the target.
-    source_balanced, target_balanced : array-like of shape (n,) and (m,)
-        :math:`\pi` at the same rows, by a classifier that did not train on them; see
-        :func:`balanced_probability`.
-    rng : numpy.random.Generator
-        For the resampling.
-
-    Returns
-    -------
-    LossChange
-
-    Raises
-    ------
-    ValueError
-        If a side has no rows, shapes disagree or the two domains share no row.
-
-    References
-    ----------
-    T. Cai, H. Namkoong, S. Yadlowsky, "Diagnosing Model Performance Under Distribution
-    Shift", Operations Research 2025; arXiv 2303.02011.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> wrong = rng.random(1000) < 0.1, rng.random(1000) < 0.3
-    >>> parts = decompose_loss_change(*wrong, np.full(1000, 0.5), np.full(1000, 0.5), rng=rng)
-    >>> round(parts.y_given_x.value - parts.total.value, 12), round(abs(parts.x.value), 12)
-    (0.0, 0.0)
-    """
-    means, shared = [], []
-    for side, loss, pi in (
-        ("source", source_loss, np.asarray(source_balanced, dtype=np.float64)),
-        ("target", target_loss, 1 - np.asarray(target_balanced, dtype=np.float64)),
-    ):
-        values = np.asarray(loss, dtype=np.float64)
-        if values.ndim != 1 or values.size == 0:
-            raise ValueError(f"{side}_loss must be a non-empty 1-D array, got {values.shape}")
-        _check_weights(pi, f"the shared weights by {side}_balanced", values, f"{side}_loss")
-        counts = _counts(values.size, rng)
-        means.append(counts @ values / values.size)
-        shared.append(_weighted_means(counts, values, pi))
-    to_shared, from_shared = shared[0] - means[0], means[1] - shared[1]
-    return LossChange(
-        total=_estimate(means[1] - means[0]),
-        to_shared=_estimate(to_shared),
-        y_given_x=_estimate(shared[1] - shared[0]),
-        from_shared=_estimate(from_shared),
-        x=_estimate(to_shared + from_shared),
-    )
 
 
 def unlabelled_accuracy(
@@ -367,7 +176,7 @@ def unlabelled_accuracy(
     known = (codes >= 0) & (codes < k)
     chosen_s, chosen_t = p_s.argmax(axis=1), p_t.argmax(axis=1)
     right = (chosen_s == codes).astype(np.float64)
-    counts_s, counts_t = _counts(len(p_s), rng), _counts(len(p_t), rng)
+    counts_s, counts_t = resampled_counts(len(p_s), rng), resampled_counts(len(p_t), rng)
     folds = rng.permutation(int(known.sum())) % FOLDS
     calibration = select_calibration(p_s[known], codes[known], folds, CALIBRATIONS)
     calibrated = calibration(p_t)
@@ -389,9 +198,76 @@ def unlabelled_accuracy(
         )
     if source_ratio is not None:
         ratio = np.asarray(source_ratio, dtype=np.float64)
-        _check_weights(ratio, "source_ratio", right, "source_codes")
-        found["importance weighting"] = _weighted_means(counts_s, right, ratio)
-    return {name: _estimate(values, 0.0, 1.0) for name, values in found.items()}
+        check_weights(ratio, "source_ratio", right, "source_codes")
+        found["importance weighting"] = weighted_means(counts_s, right, ratio)
+    return {name: estimate_of(values, 0.0, 1.0) for name, values in found.items()}
+
+
+def label_shift_estimate(
+    values: ArrayLike,
+    codes: ArrayLike,
+    source_probabilities: ArrayLike,
+    target_probabilities: ArrayLike,
+    *,
+    rng: np.random.Generator,
+) -> Estimate:
+    r"""Mean of a value of rows in the target, if only the class shares changed.
+
+    .. math:: \sum_y q_y\, E_S[v \mid y]
+
+    with the target prior q by EM on calibrated probabilities. With ``v = 1`` where a model is
+    right it is that model's accuracy; with the difference of two models' losses, what one
+    gains over the other, which is known much better than the two by themselves. Source and
+    target rows are resampled for the interval; the calibration counts as known. O(200 (n + m) k)
+    time, O(200 (n + m)) memory.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        Of source rows.
+    codes : array-like of shape (n,)
+        Their classes, as columns of the probabilities.
+    source_probabilities : array-like of shape (n, k)
+        Class probabilities of the same rows by a model that did not train on them.
+    target_probabilities : array-like of shape (m, k)
+        Those of target rows.
+    rng : numpy.random.Generator
+        For the resampling.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        If a side has no rows, or codes are outside 0..k-1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> codes = np.repeat([0, 1], 50)
+    >>> sure = np.eye(2)
+    >>> target = sure[np.repeat([0, 1], [20, 80])]
+    >>> rng = np.random.default_rng(0)
+    >>> round(label_shift_estimate(codes == 1, codes, sure[codes], target, rng=rng).value, 2)
+    0.8
+    """
+    v = np.asarray(values, dtype=np.float64)
+    y = np.asarray(codes, dtype=np.intp)
+    p_s = np.asarray(source_probabilities, dtype=np.float64)
+    p_t = np.asarray(target_probabilities, dtype=np.float64)
+    if min(len(v), len(p_t)) == 0 or not len(v) == len(y) == len(p_s):
+        raise ValueError(
+            f"every side needs rows, and every source row a value and a code; got {len(v)} values, "
+            f"{len(y)} codes, {len(p_s)} source and {len(p_t)} target rows"
+        )
+    if y.min() < 0 or y.max() >= p_s.shape[1]:
+        raise ValueError(f"codes must be within 0..{p_s.shape[1] - 1}, got {y.min()}..{y.max()}")
+    folds = rng.permutation(len(y)) % FOLDS
+    calibrated = select_calibration(p_s, y, folds, CALIBRATIONS)(p_t)
+    counts_s, counts_t = resampled_counts(len(v), rng), resampled_counts(len(p_t), rng)
+    return estimate_of(_recall_weighted(counts_s, v, y, counts_t, calibrated))
 
 
 def _influence(

@@ -7,16 +7,15 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import norm
 
+from shiftlab.stats.bootstrap import mean_estimate, resampled_counts
 from shiftlab.stats.calibration import fit_calibration
+from shiftlab.stats.loss_change import decompose_loss_change
 from shiftlab.stats.performance import (
-    _counts,
     _em_draws,
     _influence,
     _thresholded,
     balanced_probability,
-    decompose_loss_change,
     density_ratio,
-    mean_estimate,
     unlabelled_accuracy,
 )
 from shiftlab.stats.priors import em_prior
@@ -67,7 +66,7 @@ def test_balanced_probability_and_ratio_are_bayes_rule():
 
 
 def test_counts_hold_every_row_once_and_then_draws_of_the_same_size():
-    counts = _counts(37, np.random.default_rng(0))
+    counts = resampled_counts(37, np.random.default_rng(0))
     assert (counts[0] == 1).all()
     assert (counts.sum(axis=1) == 37).all()
     assert counts[1:].mean(axis=0) == pytest.approx(1.0, abs=0.35)
@@ -160,7 +159,7 @@ def test_thresholds_equal_a_naive_loop_with_ties_and_at_both_ends():
     for share in (0.0, 0.3, 0.8, 1.0):
         right = (rng.random(60) < share).astype(float)
         sure_s, sure_t = rng.integers(3, 9, size=60) / 10, rng.integers(1, 10, size=45) / 10
-        counts_s, counts_t = _counts(60, rng), _counts(45, rng)
+        counts_s, counts_t = resampled_counts(60, rng), resampled_counts(45, rng)
         fast = _thresholded(counts_s, right, sure_s, counts_t, sure_t)
         for b in (0, 1, 17):
             i, j = (np.repeat(np.arange(len(c[b])), c[b].astype(int)) for c in (counts_s, counts_t))
@@ -174,7 +173,7 @@ def test_thresholds_equal_a_naive_loop_with_ties_and_at_both_ends():
 def test_em_in_all_draws_equals_em_on_repeated_rows():
     rng = np.random.default_rng(7)
     _, _, p = _problem(rng, 400, prior=[0.7, 0.2, 0.1])
-    counts = _counts(400, rng)
+    counts = resampled_counts(400, rng)
     prior = np.full(3, 1 / 3)
     found = _em_draws(p, prior, prior, counts)
     assert found.sum(axis=1) == pytest.approx(1.0)
@@ -192,7 +191,7 @@ def test_influence_is_what_refitting_the_calibration_does(method):
     chosen = p_t.argmax(axis=1)
     fitted = fit_calibration(p_s, y, method)
     influence = _influence(fitted, p_s, y, p_t, chosen)
-    counts = _counts(800, rng)[1:31]
+    counts = resampled_counts(800, rng)[1:31]
     refitted = [
         fit_calibration(p_s, y, method, c)(p_t)[np.arange(500), chosen].mean() for c in counts
     ]

@@ -8,7 +8,8 @@ import numpy as np
 
 from shiftlab.selection.trial import Trial
 from shiftlab.selection.validators.base import Need, Validator
-from shiftlab.stats.performance import Estimate, unlabelled_accuracy
+from shiftlab.stats.bootstrap import Estimate
+from shiftlab.stats.performance import unlabelled_accuracy
 
 __all__ = ["ATC", "DoC", "LabelShiftAdjusted"]
 
