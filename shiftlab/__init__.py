@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from shiftlab.marginal.weighting.ulsif import ULSIF
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
+    from shiftlab.selection.conformal import ConformalPrediction
     from shiftlab.selection.judge import validation_scores
     from shiftlab.selection.safe_adapter import SafeAdapter
     from shiftlab.selection.search import AdaptationSearch
@@ -116,6 +117,7 @@ _HOMES = {
     "TransferForest": "shiftlab.conditional.transfer_forest",
     "AdaptationSearch": "shiftlab.selection.search",
     "SafeAdapter": "shiftlab.selection.safe_adapter",
+    "ConformalPrediction": "shiftlab.selection.conformal",
     "validation_scores": "shiftlab.selection.judge",
     "Validator": "shiftlab.selection.validators.base",
     "SourceScore": "shiftlab.selection.validators.source_risk",
@@ -160,6 +162,7 @@ __all__ = [
     "CircularScore",
     "ClassClustering",
     "ClassifierWeighting",
+    "ConformalPrediction",
     "Diagnosis",
     "DoC",
     "Domain",
