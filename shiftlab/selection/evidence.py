@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from shiftlab.stats.learners import BlendedClassifier
 from shiftlab.stats.two_sample import halves
 
-__all__ = ["Evidence", "remaining_difference", "win_e_value"]
+__all__ = ["Evidence", "label_evidence", "remaining_difference", "win_e_value"]
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +44,44 @@ class Evidence:
     why: str
     gain: float | None = None
     interval: tuple[float, float] | None = None
+
+    def sentence(self) -> str:
+        """Say what adapting changes, and on which assumption."""
+        assert self.gain is not None
+        assert self.interval is not None
+        low, high = (100 * v for v in self.interval)
+        return (
+            f"if {self.assumes}, which stands ({self.why}), adapting changes the score in the "
+            f"target by {100 * self.gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+        )
+
+
+def label_evidence(gain: ArrayLike) -> Evidence:
+    """Sum up by how much one model was better than another on labelled target rows.
+
+    Parameters
+    ----------
+    gain : array-like of shape (n,)
+        Loss of the source-only model less that of the adapted one.
+
+    Returns
+    -------
+    Evidence
+        Without an interval: few rows are judged by `win_e_value`.
+
+    Examples
+    --------
+    >>> label_evidence([1, 0, 0, 1, -1]).why
+    'of 5 labelled target rows the adapted model alone is better on 2, the source-only model on 1'
+    """
+    g = np.asarray(gain, dtype=np.float64)
+    why = (
+        f"of {len(g)} labelled target rows the adapted model alone is better on "
+        f"{(g > 0).sum()}, the source-only model on {(g < 0).sum()}"
+    )
+    return Evidence(
+        "target labels", "the labelled rows are drawn at random", True, why, float(g.mean())
+    )
 
 
 def win_e_value(wins: int, losses: int) -> float:

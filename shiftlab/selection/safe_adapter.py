@@ -6,32 +6,20 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from shiftlab.adapter import Adapter, Facts
-from shiftlab.conditional.label_shift_fit import is_label_shift_plausible, label_shift_fit
 from shiftlab.domain import Domain
-from shiftlab.marginal.weighting.classifier import ClassifierWeighting
 from shiftlab.pipeline import Pipeline, Transform, make_pipeline
-from shiftlab.selection.evidence import Evidence, remaining_difference, win_e_value
-from shiftlab.selection.judge import Judge, as_candidate
-from shiftlab.selection.validators.source_risk import SourceScore
-from shiftlab.stats.bootstrap import Estimate, mean_estimate
-from shiftlab.stats.performance import label_shift_estimate
-from shiftlab.validation import numeric_rows
+from shiftlab.selection.evidence import Evidence, label_evidence, win_e_value
+from shiftlab.selection.ground import Ground
+from shiftlab.selection.judge import as_candidate
 
-__all__ = ["SafeAdapter", "source_only"]
-
-Floats = NDArray[np.float64]
+__all__ = ["FEWEST_LABELS", "SafeAdapter", "source_only"]
 
 FEWEST_LABELS = 5
-EFFECTIVE_ROWS = 50.0  # that the weighted source has to be worth
-COVERED = 0.9  # share of the target that has to lie within reach of the source
-MATCHED = 0.6  # AUC up to which weights, or a map, count as having made the sides alike
-ROWS = 2000  # of each side, to see what is left
 
 
 def source_only(model: Any) -> Any:
@@ -202,240 +190,42 @@ class SafeAdapter(Adapter):
         adapter = as_candidate(self.adapter, "adapter")
         given = source_only(adapter) if self.baseline is None else self.baseline
         baseline = as_candidate(given, "baseline")
-        rng = check_random_state(self.random_state)
+        ground = Ground(baseline, source, target, self.cv, check_random_state(self.random_state))
+        self.source_only_ = ground.baseline_
         self.adapted_ = clone(adapter).fit(source, target)
-        self.source_only_ = clone(baseline).fit(source, target)
         self.evidence_: list[Evidence] = []
         self.gain_: float | None = None
         self.gain_interval_: tuple[float, float] | None = None
-        look = _Look(adapter, baseline, source, target, self, rng)
-        self.uses_adapted_, self.decision_ = self._decide(look)
+        self.uses_adapted_, said = self._decide(ground, adapter)
+        which = "adapted model used" if self.uses_adapted_ else "source-only model kept"
+        self.decision_ = f"{which}: {said}."
         self.estimator_ = self.adapted_ if self.uses_adapted_ else self.source_only_
         adapted: Domain = self.estimator_.source_
         return adapted
 
-    # -- the decision -------------------------------------------------------------------------
-
-    def _decide(self, look: _Look) -> tuple[bool, str]:
-        differs = look.share_changed()
-        if differs == 0:
-            return False, "source-only model kept: adapting changes no prediction of the target."
+    def _decide(self, ground: Ground, adapter: Any) -> tuple[bool, str]:
+        if ground.share_changed(self.adapted_) == 0:
+            return False, "adapting changes no prediction of the target"
         against = False
-        if look.target.n_labelled >= FEWEST_LABELS:
-            wins, losses, said = look.target_labels()
-            for_it, against_it = win_e_value(wins, losses), win_e_value(losses, wins)
-            if for_it >= 1 / self.alpha:
-                return True, f"adapted model used: {said}."
-            if against_it >= 1 / self.alpha:
-                return False, f"source-only model kept: {said}."
+        if ground.target.n_labelled >= FEWEST_LABELS:
+            gain = ground.target_gain(adapter, self.adapted_)
+            seen = label_evidence(gain)
+            self.evidence_.append(seen)
+            wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
+            if win_e_value(wins, losses) >= 1 / self.alpha:
+                return True, seen.why
+            if win_e_value(losses, wins) >= 1 / self.alpha:
+                return False, seen.why
             against = losses > wins
-        for assess in (look.label_shift, look.covariate_shift, look.feature_map):
-            found = assess()
-            if found is None:
-                continue
-            self.evidence_.append(found)
-            if not found.plausible or found.gain is None or found.interval is None:
-                continue
-            self.gain_, self.gain_interval_ = found.gain, found.interval
-            low, high = found.interval
-            said = (
-                f"if {found.assumes}, which stands ({found.why}), adapting changes the score in "
-                f"the target by {100 * found.gain:+.1f} points (95% interval {100 * low:+.1f} to "
-                f"{100 * high:+.1f})"
-            )
-            if low > 0 and not against:
-                return True, f"adapted model used: {said}."
-            if low > 0:
-                said += ", but the labelled target rows speak against it"
-            return False, f"source-only model kept: {said}."
-        tried = "; ".join(e.why for e in self.evidence_) or "nothing could be tested"
-        return False, (
-            f"source-only model kept: nothing can show that adapting helps ({tried}). Label some "
-            "target rows."
-        )
-
-
-class _Look:
-    """The held-out predictions of both models, and each way of estimating the gain from them."""
-
-    def __init__(
-        self,
-        adapter: Any,
-        baseline: Any,
-        source: Domain,
-        target: Domain,
-        owner: SafeAdapter,
-        rng: np.random.RandomState,
-    ) -> None:
-        self.adapter, self.baseline = adapter, baseline
-        self.source, self.target, self.owner, self.rng = source, target, owner, rng
-        self.classifies = bool(is_classifier(adapter))
-        seed = int(rng.randint(2**31 - 1))
-        judge = Judge.of(SourceScore(), source, target, owner.cv, self.classifies, seed)
-        self.folds = judge.folds
-        self.held_out = np.concatenate([test for _, test in self.folds])
-        self.y = np.asarray(source.y)[self.held_out]
-        self.scale = 1.0 if self.classifies else max(float(np.var(self.y)), 1e-300)
-        gains, proba, target_proba = [], [], []
-        for fold, (_, test) in enumerate(self.folds):
-            fitted = [judge.fit(m, fold) for m in (baseline, adapter)]
-            rows = source.take(test)
-            gains.append(self._gain(fitted, rows.X, np.asarray(rows.y)))
-            if hasattr(fitted[0], "predict_proba"):
-                proba.append(_aligned(fitted[0], rows.X, owner.source_only_))
-                target_proba.append(_aligned(fitted[0], target.X, owner.source_only_))
-        self.gain = np.concatenate(gains)
-        self.proba = np.concatenate(proba) if proba else None
-        self.target_proba = np.mean(target_proba, axis=0) if target_proba else None
-        own = source.weight
-        self.own = np.ones(len(self.y)) if own is None else np.asarray(own)[self.held_out]
-
-    def _gain(self, models: list[Any], X: Any, y: NDArray[Any]) -> Floats:
-        """Loss of the source-only model less that of the adapted one, by row."""
-        losses = [_loss(np.asarray(m.predict(X)), y, self.classifies) for m in models]
-        return np.asarray((losses[0] - losses[1]) / self.scale)
-
-    def _generator(self) -> np.random.Generator:
-        return np.random.default_rng(int(self.rng.randint(2**31 - 1)))
-
-    def share_changed(self) -> float:
-        """Share of the target's rows whose prediction differs between the two models."""
-        answers = [m.predict(self.target.X) for m in (self.owner.source_only_, self.owner.adapted_)]
-        return float(np.mean(np.asarray(answers[0]) != np.asarray(answers[1])))
-
-    def target_labels(self) -> tuple[int, int, str]:
-        """Count the labelled target rows on which only one of the models is right."""
-        known = np.flatnonzero(self.target.labelled)
-        y = np.asarray(self.target.y)
-        models = [self.owner.source_only_, self.owner.adapted_]
-        if self.adapter._get_facts().target_labels == "none":
-            gain = self._gain(models, self.target.take(known).X, y[known])
-        else:
-            gain = np.zeros(len(known))
-            part = self.rng.permutation(len(known)) % self.owner.cv
-            for fold in np.unique(part):
-                mask = self.target.labelled.copy()
-                mask[known[part == fold]] = False
-                seen = self.target.with_(labelled=mask).masked()
-                fitted = [clone(m).fit(self.source, seen) for m in (self.baseline, self.adapter)]
-                rows = self.target.take(known[part == fold])
-                gain[part == fold] = self._gain(fitted, rows.X, np.asarray(rows.y))
-        wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
-        said = (
-            f"of {len(known)} labelled target rows the adapted model alone is better on {wins}, "
-            f"the source-only model on {losses}"
-        )
-        self.owner.evidence_.append(
-            Evidence("target labels", "the labelled rows are drawn at random", True, said,
-                     float(gain.mean()), None)
-        )  # fmt: skip
-        return wins, losses, said
-
-    def label_shift(self) -> Evidence | None:
-        """The gain if only the class shares changed."""
-        if not self.classifies or self.proba is None or self.target_proba is None:
-            return None
-        classes = np.asarray(self.owner.source_only_.classes_)
-        place = np.searchsorted(classes, self.y)
-        fit = label_shift_fit(
-            self.source.take(self.held_out), self.proba, place, self.target.unlabelled(),
-            self.target_proba, self.rng,
-        )  # fmt: skip
-        assumes = "only the class shares changed"
-        if fit is None:
-            return Evidence("label shift", assumes, False, "label shift could not be tested")
-        if not is_label_shift_plausible(fit):
-            why = f"no change of the class shares explains the target's X (p = {fit.p_value:.2g})"
-            return Evidence("label shift", assumes, False, why)
-        found = label_shift_estimate(
-            self.gain, place, self.proba, self.target_proba, rng=self._generator()
-        )
-        return Evidence("label shift", assumes, True, f"test of it: p = {fit.p_value:.2f}", *found)
-
-    def covariate_shift(self) -> Evidence | None:
-        """The gain if Y at equal X is the same, where weights reach the target."""
-        assumes = "Y at equal X is the same in both"
-        pair = self._numbers()
-        if pair is None:
-            return Evidence("covariate shift", assumes, False, "the columns could not be weighted")
-        S, T = pair
-        weighting = ClassifierWeighting(flatten=1.0, random_state=0)
-        ratio = np.asarray(weighting.fit(S, T).weights_)
-        worth, covered = weighting.effective_sample_size_, weighting.overlap_
-        if worth < EFFECTIVE_ROWS or covered < COVERED:
-            why = (
-                f"weights would leave {worth:.0f} rows' worth, and {covered:.0%} of the target "
-                "lies within reach of the source"
-            )
-            return Evidence("covariate shift", assumes, False, why)
-        some, others = self._some(S.n_rows), self._some(T.n_rows)
-        left = remaining_difference(np.asarray(S.X)[some], np.asarray(T.X)[others], ratio[some])
-        if left > MATCHED:
-            why = f"weights leave source and target apart (AUC {left:.2f})"
-            return Evidence("covariate shift", assumes, False, why)
-        found = mean_estimate(self.gain, ratio[self.held_out] * self.own, rng=self._generator())
-        why = f"weights make the source like the target, AUC {left:.2f}"
-        return Evidence("covariate shift", assumes, True, why, *found)
-
-    def feature_map(self) -> Evidence | None:
-        """The gain on mapped source rows, if the map makes the two sides alike."""
-        assumes = "Y at equal mapped X is the same in both"
-        whole = self.owner.adapted_.source_
-        rows = self.target.take(self._some(self.target.n_rows))
-        moved = Domain.of(self.owner.adapted_.transform(rows.X))
-        numbers = isinstance(whole.X, np.ndarray) and whole.X.ndim == 2
-        if not numbers or whole.n_rows != self.source.n_rows:
-            return None
-        if not _same(moved.X, rows.X) or _same(whole.X, self.source.X):
-            # source rows that are not brought into the target's columns answer nothing here
-            return None
-        left = remaining_difference(np.asarray(whole.X)[self._some(whole.n_rows)], moved.X)
-        if left > MATCHED:
-            why = f"the map leaves source and target apart (AUC {left:.2f})"
-            return Evidence("feature map", assumes, False, why)
-        gains = []
-        for _, test in self.folds:
-            mask = self.source.labelled.copy()
-            mask[test] = False
-            masked = self.source.with_(labelled=mask).masked()
-            fitted = [clone(m).fit(masked, self.target) for m in (self.baseline, self.adapter)]
-            mapped = fitted[1].source_
-            if mapped.n_rows != self.source.n_rows:
-                return None
-            gains.append(self._gain(fitted, mapped.X[test], np.asarray(self.source.y)[test]))
-        found: Estimate = mean_estimate(np.concatenate(gains), self.own, rng=self._generator())
-        why = f"the map makes the source like the target, AUC {left:.2f}"
-        return Evidence("feature map", assumes, True, why, *found)
-
-    def _some(self, n: int) -> NDArray[np.intp]:
-        """Draw at most 2,000 of n rows."""
-        if n <= ROWS:
-            return np.arange(n)
-        return np.sort(self.rng.choice(n, ROWS, replace=False))
-
-    def _numbers(self) -> tuple[Domain, Domain] | None:
-        """Both samples as dense numbers, or nothing."""
-        try:
-            X = numeric_rows(self.source, "SafeAdapter", sparse=False)
-            Z = numeric_rows(self.target, "SafeAdapter", sparse=False)
-        except ValueError:  # text or gaps: the estimator may take them, weights do not
-            return None
-        return Domain(X, weight=self.source.weight, name="source"), Domain(Z, name="target")
-
-
-def _loss(predicted: NDArray[Any], y: NDArray[Any], classifies: bool) -> Floats:
-    if classifies:
-        return np.asarray(predicted != y, dtype=np.float64)
-    return np.square(np.asarray(predicted - y, dtype=np.float64))
-
-
-def _same(A: Any, B: Any) -> bool:
-    return bool(np.shape(A) == np.shape(B) and np.array_equal(A, B))
-
-
-def _aligned(model: Any, X: Any, whole: Any) -> Floats:
-    """Class probabilities in the columns of the whole model, also where a fold lacks a class."""
-    columns = np.searchsorted(whole.classes_, model.classes_)
-    found = np.zeros((len(X) if not hasattr(X, "shape") else X.shape[0], len(whole.classes_)))
-    found[:, columns] = model.predict_proba(X)
-    return found
+        found = ground.assess(adapter, self.adapted_)
+        self.evidence_ += found
+        if not found or found[-1].gain is None or found[-1].interval is None:
+            tried = "; ".join(e.why for e in self.evidence_) or "nothing could be tested"
+            return False, f"nothing can show that adapting helps ({tried}); label some target rows"
+        self.gain_, self.gain_interval_ = found[-1].gain, found[-1].interval
+        said = found[-1].sentence()
+        if self.gain_interval_[0] <= 0:
+            return False, said
+        if against:
+            return False, f"{said}, but the labelled target rows speak against it"
+        return True, said

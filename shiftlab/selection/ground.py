@@ -1,0 +1,352 @@
+"""What held-out source rows say about the target, and on which ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import StratifiedKFold
+
+from shiftlab.conditional.label_shift_fit import is_label_shift_plausible, label_shift_fit
+from shiftlab.domain import Domain
+from shiftlab.marginal.weighting.classifier import ClassifierWeighting
+from shiftlab.selection.evidence import Evidence, remaining_difference
+from shiftlab.selection.judge import Judge
+from shiftlab.selection.validators.source_risk import SourceScore
+from shiftlab.stats.bootstrap import Estimate, mean_estimate
+from shiftlab.stats.performance import label_shift_estimate
+from shiftlab.validation import numeric_rows
+
+__all__ = ["Assumption", "Ground"]
+
+Floats = NDArray[np.float64]
+
+EFFECTIVE_ROWS = 50.0  # that the weighted source has to be worth
+COVERED = 0.9  # share of the target that has to lie within reach of the source
+MATCHED = 0.6  # AUC up to which weights, or a map, count as having made the sides alike
+ROWS = 2000  # of each side, to see what is left
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What has to hold for held-out source rows to speak for the target.
+
+    Parameters
+    ----------
+    name : str
+        "label shift", "covariate shift" or "feature map".
+    assumes : str
+        In words.
+    plausible : bool
+        Whether the rows leave it standing.
+    why : str
+        What says so.
+    """
+
+    name: str
+    assumes: str
+    plausible: bool
+    why: str
+
+    def evidence(self, found: Estimate | None = None) -> Evidence:
+        """Return this with what it estimates."""
+        gain, interval = (None, None) if found is None else (found.value, found.interval)
+        return Evidence(self.name, self.assumes, self.plausible, self.why, gain, interval)
+
+
+class Ground:
+    """The source-only model, its held-out predictions, and the assumptions they leave standing.
+
+    Gains of adapters are estimated on the same folds, so that what is compared is paired.
+
+    Parameters
+    ----------
+    baseline : Adapter
+        The unfitted source-only model.
+    source, target : Domain
+        The two samples; hidden labels are masked.
+    cv : int
+        Folds of the source, and of labelled target rows.
+    rng : RandomState
+        Seeds everything.
+
+    Attributes
+    ----------
+    baseline_ : Adapter
+        The source-only model, fitted to all of the source.
+    """
+
+    def __init__(
+        self, baseline: Any, source: Domain, target: Domain, cv: int, rng: np.random.RandomState
+    ) -> None:
+        self.baseline, self.source, self.target, self.cv = baseline, source, target, cv
+        self.classifies = bool(is_classifier(baseline))
+        self._seed = int(rng.randint(2**31 - 1))
+        self._judge = Judge.of(SourceScore(), source, target, cv, self.classifies, self._seed)
+        self.folds = self._judge.folds
+        self.held_out = np.concatenate([test for _, test in self.folds])
+        self.y = np.asarray(source.y)[self.held_out]
+        self.scale = 1.0 if self.classifies else max(float(np.var(self.y)), 1e-300)
+        self.baseline_ = clone(baseline).fit(source, target)
+        own = source.weight
+        self.own = np.ones(len(self.y)) if own is None else np.asarray(own)[self.held_out]
+
+    # -- the assumptions ------------------------------------------------------------------------
+
+    @cached_property
+    def label_shift(self) -> Assumption | None:
+        """Only the class shares changed; None where there are no class probabilities."""
+        if not self.classifies or not hasattr(self.baseline_, "predict_proba"):
+            return None
+        fit = label_shift_fit(
+            self.source.take(self.held_out), self._proba, self._codes, self.target.unlabelled(),
+            self._target_proba, np.random.RandomState(self._seed),
+        )  # fmt: skip
+        name, assumes = "label shift", "only the class shares changed"
+        if fit is None:
+            return Assumption(name, assumes, False, "label shift could not be tested")
+        if not is_label_shift_plausible(fit):
+            why = f"no change of the class shares explains the target's X (p = {fit.p_value:.2g})"
+            return Assumption(name, assumes, False, why)
+        return Assumption(name, assumes, True, f"test of it: p = {fit.p_value:.2f}")
+
+    @cached_property
+    def covariate_shift(self) -> Assumption:
+        """Y at equal X is the same, and weights reach the target."""
+        name, assumes = "covariate shift", "Y at equal X is the same in both"
+        pair = self._numbers()
+        if pair is None:
+            return Assumption(name, assumes, False, "the columns could not be weighted")
+        S, T = pair
+        weighting = ClassifierWeighting(flatten=1.0, random_state=0)
+        self._ratio = np.asarray(weighting.fit(S, T).weights_)
+        worth, covered = weighting.effective_sample_size_, weighting.overlap_
+        if worth < EFFECTIVE_ROWS or covered < COVERED:
+            why = (
+                f"weights would leave {worth:.0f} rows' worth, and {covered:.0%} of the target "
+                "lies within reach of the source"
+            )
+            return Assumption(name, assumes, False, why)
+        some, others = self._some(S.n_rows), self._some(T.n_rows)
+        left = remaining_difference(
+            np.asarray(S.X)[some], np.asarray(T.X)[others], self._ratio[some]
+        )
+        if left > MATCHED:
+            why = f"weights leave source and target apart (AUC {left:.2f})"
+            return Assumption(name, assumes, False, why)
+        return Assumption(
+            name, assumes, True, f"weights make the source like the target, AUC {left:.2f}"
+        )
+
+    def feature_map(self, fitted: Any) -> Assumption | None:
+        """Whether an adapter's map of the source's rows makes the two sides alike.
+
+        Parameters
+        ----------
+        fitted : Adapter
+            Fitted to all of the source.
+
+        Returns
+        -------
+        Assumption or None
+            None where there is no such map: source rows that are not brought into the target's
+            own columns say nothing here.
+        """
+        whole = fitted.source_
+        if not isinstance(whole.X, np.ndarray) or whole.X.ndim != 2:
+            return None
+        if whole.n_rows != self.source.n_rows or _same(whole.X, self.source.X):
+            return None
+        rows = self.target.take(self._some(self.target.n_rows))
+        moved = Domain.of(fitted.transform(rows.X))
+        if not _same(moved.X, rows.X):
+            return None
+        left = remaining_difference(np.asarray(whole.X)[self._some(whole.n_rows)], moved.X)
+        stands = left <= MATCHED
+        does = "makes the source like the target," if stands else "leaves source and target apart,"
+        return Assumption(
+            "feature map",
+            "Y at equal mapped X is the same in both",
+            stands,
+            f"the map {does} AUC {left:.2f}",
+        )
+
+    # -- what follows from them -----------------------------------------------------------------
+
+    def assess(self, adapter: Any, fitted: Any) -> list[Evidence]:
+        """Estimate what an adapter gains under the first assumption that stands.
+
+        Parameters
+        ----------
+        adapter, fitted : Adapter
+            Unfitted, and fitted to all of the source.
+
+        Returns
+        -------
+        list of Evidence
+            What was looked at, in order; only the last one can be plausible.
+        """
+        seen: list[Evidence] = []
+        for assumption in (self.label_shift, self.covariate_shift):
+            if assumption is None:
+                continue
+            if assumption.plausible:
+                gain = self._baseline_loss - self.held_out_loss(adapter)
+                return [*seen, assumption.evidence(self.estimate(gain, assumption))]
+            seen.append(assumption.evidence())
+        found = self.feature_map(fitted)
+        if found is None:
+            return seen
+        gains = self._mapped_gain(adapter) if found.plausible else None
+        if gains is None:
+            return [*seen, found.evidence()]
+        return [*seen, found.evidence(self.estimate(gains, found))]
+
+    def estimate(self, values: Floats, assumption: Assumption) -> Estimate:
+        """Mean of a value of held-out rows in the target, if an assumption holds.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            Of the rows ``held_out``.
+        assumption : Assumption
+            From here; under "feature map" the values are of mapped rows.
+
+        Returns
+        -------
+        Estimate
+        """
+        rng = np.random.default_rng(self._seed)
+        if assumption.name == "label shift":
+            return label_shift_estimate(
+                values, self._codes, self._proba, self._target_proba, rng=rng
+            )
+        ratio = self._ratio[self.held_out] if assumption.name == "covariate shift" else 1.0
+        return mean_estimate(values, ratio * self.own, rng=rng)
+
+    def held_out_loss(self, adapter: Any) -> Floats:
+        """Losses of an adapter on source rows that it was fitted without, as target rows."""
+        losses = [
+            self._loss(self._judge.fit(adapter, fold), self.source.take(test))
+            for fold, (_, test) in enumerate(self.folds)
+        ]
+        return np.concatenate(losses)
+
+    def target_gain(self, adapter: Any, fitted: Any) -> Floats:
+        """Loss of the source-only model less that of an adapter, on labelled target rows.
+
+        An adapter that learns from target labels is fitted without those it is judged on.
+
+        Parameters
+        ----------
+        adapter, fitted : Adapter
+            Unfitted, and fitted to all of the source and target.
+
+        Returns
+        -------
+        ndarray of shape (n_labelled,)
+        """
+        known = np.flatnonzero(self.target.labelled)
+        if adapter._get_facts().target_labels == "none":
+            rows = self.target.take(known)
+            return self._loss(self.baseline_, rows) - self._loss(fitted, rows)
+        gain = np.zeros(len(known))
+        for part in self._target_parts(known):
+            mask = self.target.labelled.copy()
+            mask[known[part]] = False
+            seen = self.target.with_(labelled=mask).masked()
+            rows = self.target.take(known[part])
+            again = clone(adapter).fit(self.source, seen)
+            gain[part] = self._loss(self.baseline_, rows) - self._loss(again, rows)
+        return gain
+
+    def share_changed(self, fitted: Any) -> float:
+        """Share of the target's rows that an adapter answers differently."""
+        answers = [np.asarray(m.predict(self.target.X)) for m in (self.baseline_, fitted)]
+        return float(np.mean(answers[0] != answers[1]))
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _fits(self) -> list[Any]:
+        return [self._judge.fit(self.baseline, fold) for fold in range(len(self.folds))]
+
+    @cached_property
+    def _baseline_loss(self) -> Floats:
+        pairs = zip(self._fits, self.folds, strict=True)
+        return np.concatenate([self._loss(m, self.source.take(test)) for m, (_, test) in pairs])
+
+    @cached_property
+    def _proba(self) -> Floats:
+        pairs = zip(self._fits, self.folds, strict=True)
+        return np.concatenate([self._aligned(m, self.source.take(t).X) for m, (_, t) in pairs])
+
+    @cached_property
+    def _target_proba(self) -> Floats:
+        return np.asarray(np.mean([self._aligned(m, self.target.X) for m in self._fits], axis=0))
+
+    @cached_property
+    def _codes(self) -> NDArray[np.intp]:
+        return np.asarray(np.searchsorted(self.baseline_.classes_, self.y))
+
+    def _aligned(self, model: Any, X: Any) -> Floats:
+        """Class probabilities in the columns of the whole model, also where a fold lacks one."""
+        classes = self.baseline_.classes_
+        found = np.zeros((Domain.of(X).n_rows, len(classes)))
+        found[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
+        return found
+
+    def _loss(self, model: Any, rows: Domain) -> Floats:
+        predicted, y = np.asarray(model.predict(rows.X)), np.asarray(rows.y)
+        if self.classifies:
+            return np.asarray(predicted != y, dtype=np.float64)
+        return np.square(np.asarray(predicted - y, dtype=np.float64)) / self.scale
+
+    def _mapped_gain(self, adapter: Any) -> Floats | None:
+        """Gain on mapped source rows whose labels the adapter did not see."""
+        gains = []
+        for fold, (_, test) in enumerate(self.folds):
+            mask = self.source.labelled.copy()
+            mask[test] = False
+            again = clone(adapter).fit(self.source.with_(labelled=mask).masked(), self.target)
+            mapped = again.source_
+            if mapped.n_rows != self.source.n_rows:
+                return None
+            rows = self.source.take(test).with_(X=mapped.X[test])
+            gains.append(self._loss(self._fits[fold], rows) - self._loss(again, rows))
+        return np.concatenate(gains)
+
+    def _target_parts(self, known: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Folds of the labelled target rows, with the classes spread over them."""
+        y = np.asarray(self.target.y)[known]
+        rng = np.random.RandomState(self._seed)
+        codes = np.unique(y, return_inverse=True)[1] if self.classifies else np.zeros(len(y), int)
+        if np.bincount(codes).min() < self.cv:
+            parts = rng.permutation(len(known)) % self.cv
+            return [np.flatnonzero(parts == k) for k in np.unique(parts)]
+        folds = StratifiedKFold(self.cv, shuffle=True, random_state=rng)
+        return [test for _, test in folds.split(np.zeros((len(y), 1)), codes)]
+
+    def _some(self, n: int) -> NDArray[np.intp]:
+        """Draw at most 2,000 of n rows."""
+        if n <= ROWS:
+            return np.arange(n)
+        rng = np.random.RandomState(self._seed)
+        return np.sort(rng.choice(n, ROWS, replace=False))
+
+    def _numbers(self) -> tuple[Domain, Domain] | None:
+        """Both samples as dense numbers, or nothing."""
+        try:
+            X = numeric_rows(self.source, "Ground", sparse=False)
+            Z = numeric_rows(self.target, "Ground", sparse=False)
+        except ValueError:  # text or gaps: the estimator may take them, weights do not
+            return None
+        return Domain(X, weight=self.source.weight, name="source"), Domain(Z, name="target")
+
+
+def _same(A: Any, B: Any) -> bool:
+    return bool(np.shape(A) == np.shape(B) and np.array_equal(A, B))
