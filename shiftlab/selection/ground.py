@@ -153,19 +153,19 @@ class Ground:
         Returns
         -------
         Assumption or None
-            None where there is no such map: source rows that are not brought into the target's
-            own columns say nothing here.
+            None where there is no such map: source rows that are not brought among the target's
+            rows as the source-only model sees them say nothing here.
         """
-        whole = fitted.source_
-        if not isinstance(whole.X, np.ndarray) or whole.X.ndim != 2:
+        mapped, plain = fitted.source_.X, self.baseline_.source_.X
+        if not isinstance(mapped, np.ndarray) or mapped.ndim != 2:
             return None
-        if whole.n_rows != self.source.n_rows or _same(whole.X, self.source.X):
+        if len(mapped) != self.source.n_rows or _same(mapped, plain):
             return None
-        rows = self.target.take(self._some(self.target.n_rows))
-        moved = Domain.of(fitted.transform(rows.X))
-        if not _same(moved.X, rows.X):
+        rows = self.target.take(self._some(self.target.n_rows)).X
+        moved = np.asarray(fitted.transform(rows))
+        if not _same(moved, self.baseline_.transform(rows)):
             return None
-        left = remaining_difference(np.asarray(whole.X)[self._some(whole.n_rows)], moved.X)
+        left = remaining_difference(mapped[self._some(len(mapped))], moved)
         stands = left <= MATCHED
         does = "makes the source like the target," if stands else "leaves source and target apart,"
         return Assumption(
@@ -307,17 +307,18 @@ class Ground:
         return np.square(np.asarray(predicted - y, dtype=np.float64)) / self.scale
 
     def _mapped_gain(self, adapter: Any) -> Floats | None:
-        """Gain on mapped source rows whose labels the adapter did not see."""
+        """Gain on mapped source rows whose labels neither model saw."""
         gains = []
-        for fold, (_, test) in enumerate(self.folds):
+        for _, test in self.folds:
             mask = self.source.labelled.copy()
             mask[test] = False
-            again = clone(adapter).fit(self.source.with_(labelled=mask).masked(), self.target)
-            mapped = again.source_
-            if mapped.n_rows != self.source.n_rows:
+            masked = self.source.with_(labelled=mask).masked()
+            plain, adapted = (clone(m).fit(masked, self.target) for m in (self.baseline, adapter))
+            if adapted.source_.n_rows != self.source.n_rows:
                 return None
-            rows = self.source.take(test).with_(X=mapped.X[test])
-            gains.append(self._loss(self._fits[fold], rows) - self._loss(again, rows))
+            rows = self.source.take(test).with_(X=adapted.source_.X[test])
+            # mapped rows are past the steps before the last estimators
+            gains.append(self._loss(plain.estimator_, rows) - self._loss(adapted.estimator_, rows))
         return np.concatenate(gains)
 
     def _target_parts(self, known: NDArray[np.intp]) -> list[NDArray[np.intp]]:
