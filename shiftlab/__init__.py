@@ -55,8 +55,11 @@ if TYPE_CHECKING:
     from shiftlab.marginal.weighting.ulsif import ULSIF
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
+    from shiftlab.selection.adapt import adapt
     from shiftlab.selection.conformal import ConformalPrediction
+    from shiftlab.selection.consensus import Consensus
     from shiftlab.selection.judge import validation_scores
+    from shiftlab.selection.result import AdaptationResult
     from shiftlab.selection.safe_adapter import SafeAdapter
     from shiftlab.selection.search import AdaptationSearch
     from shiftlab.selection.validators.accuracy import ATC, DoC, LabelShiftAdjusted
@@ -118,6 +121,9 @@ _HOMES = {
     "AdaptationSearch": "shiftlab.selection.search",
     "SafeAdapter": "shiftlab.selection.safe_adapter",
     "ConformalPrediction": "shiftlab.selection.conformal",
+    "Consensus": "shiftlab.selection.consensus",
+    "AdaptationResult": "shiftlab.selection.result",
+    "adapt": "shiftlab.selection.adapt",
     "validation_scores": "shiftlab.selection.judge",
     "Validator": "shiftlab.selection.validators.base",
     "SourceScore": "shiftlab.selection.validators.source_risk",
@@ -154,6 +160,7 @@ __all__ = [
     "SND",
     "TCA",
     "ULSIF",
+    "AdaptationResult",
     "AdaptationSearch",
     "AdaptedEstimator",
     "Adapter",
@@ -163,6 +170,7 @@ __all__ = [
     "ClassClustering",
     "ClassifierWeighting",
     "ConformalPrediction",
+    "Consensus",
     "Diagnosis",
     "DoC",
     "Domain",
@@ -207,6 +215,7 @@ __all__ = [
     "Universal",
     "Validator",
     "__version__",
+    "adapt",
     "diagnose",
     "diagnose_many",
     "list_adapters",
