@@ -38,6 +38,7 @@ SMALLEST_MISFIT = 0.02  # a smaller one does not move a prior by much, however c
 ROWS = 2000  # of each side
 COLUMNS = 64  # more are reduced to as many principal directions
 WORST_CONDITION = 50.0
+WORST_ERROR = 0.25  # of a share, with which poor predictions of many rows still tell it
 
 
 def is_label_shift_plausible(fit: LabelFitResult | None) -> bool:
@@ -102,7 +103,8 @@ def label_shift_fit(
     p = probabilities[rows][:, kept]
     t = target_probabilities[target_rows][:, kept]
     c = np.searchsorted(kept, codes[rows])
-    if mixture_moments(p, c, t).condition > WORST_CONDITION:
+    moments = mixture_moments(p, c, t)
+    if moments.condition > WORST_CONDITION and not (moments.standard_error < WORST_ERROR).all():
         return None
     source, target = source.take(rows), target.take(target_rows)
     X, Z = _columns(source, p, target, t)
