@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.conditional.estimation import (
     METHODS,
     class_shares,
@@ -208,6 +209,7 @@ class PriorCorrection(Adapter):
                 "PriorCorrection needs a source with at least 2 classes; got 1 class, "
                 f"{source.y[0]!r}"
             )
+        warn_of_contradictions(source, "PriorCorrection")
         self.adapter_: Adapter | None = None
         self._bound: Domain | None = target
         if self._adapts_first():

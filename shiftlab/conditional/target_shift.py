@@ -13,8 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.conditional.label_shift_fit import is_label_shift_plausible
-from shiftlab.conditional.target_shift_fit import label_basis, target_shift_fit
+from shiftlab.conditional.target_shift_fit import is_scale, label_basis, target_shift_fit
 from shiftlab.domain import Domain
 from shiftlab.stats.kernels import NystroemMap, median_distance, pooled_spread
 from shiftlab.stats.weights import effective_sample_size
@@ -209,6 +210,8 @@ class TargetShift(Adapter):
         chosen = rng.choice(len(both), min(self.n_landmarks, len(both)), replace=False)
         embed = NystroemMap(both[chosen], median_distance(both, rng))
         basis = label_basis(source.y, self.n_knots)
+        if not is_scale(source.y):
+            warn_of_contradictions(source, "TargetShift")
         own = source.weight
         features, target_features = embed(X), embed(Z)
 

@@ -19,7 +19,7 @@ from shiftlab.conditional.label_shift_fit import (
 from shiftlab.stats.label_fit import LabelFitResult, LabelView, learnt_label_fit
 from shiftlab.stats.learners import BlendedClassifier, BlendedRegressor
 
-__all__ = ["label_basis", "target_shift_fit"]
+__all__ = ["is_scale", "label_basis", "target_shift_fit"]
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +27,8 @@ MANY_VALUES = 20  # numbers with more different values are a scale, not names of
 FEWEST_ROWS = 40  # of each side
 
 
-def _is_scale(y: NDArray[Any]) -> bool:
+def is_scale(y: NDArray[Any]) -> bool:
+    """Whether Y is a number with more than 20 different values, and not the name of a class."""
     return y.dtype.kind in "iuf" and len(np.unique(y)) > MANY_VALUES
 
 
@@ -57,7 +58,7 @@ def label_basis(y: NDArray[Any], n_knots: int) -> Floats:
     >>> label_basis(np.arange(101.0), 3)[25].tolist()
     [0.5, 0.5, 0.0]
     """
-    if not _is_scale(y):
+    if not is_scale(y):
         values, codes = np.unique(y, return_inverse=True)
         return np.eye(len(values))[codes]
     return _bumps(y, y, n_knots)
@@ -106,7 +107,7 @@ def target_shift_fit(
     LabelFitResult or None
         None where there are too few rows, or predictions that do not tell Y apart.
     """
-    scale = _is_scale(y)
+    scale = is_scale(y)
     own = np.ones(len(y)) if source_weight is None else source_weight
     rows = some_rows(np.flatnonzero(own > 0), rng)
     target_rows = some_rows(np.arange(len(Z)), rng)
