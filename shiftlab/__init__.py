@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dann import DANN
+    from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -72,6 +76,10 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
+    "DANN": "shiftlab.marginal.deep.dann",
+    "CDAN": "shiftlab.marginal.deep.cdan",
+    "MCC": "shiftlab.marginal.deep.mcc",
     "Adapter": "shiftlab.adapter",
     "AdaptedEstimator": "shiftlab.against",
     "CORAL": "shiftlab.marginal.alignment.coral",
@@ -150,12 +158,15 @@ _HOMES = {
 __all__ = [
     "ATC",
     "BNM",
+    "CDAN",
     "CORAL",
+    "DANN",
     "DEV",
     "GFK",
     "JDA",
     "KLIEP",
     "KMM",
+    "MCC",
     "RULSIF",
     "SND",
     "TCA",
@@ -171,6 +182,7 @@ __all__ = [
     "ClassifierWeighting",
     "ConformalPrediction",
     "Consensus",
+    "DeepCORAL",
     "Diagnosis",
     "DoC",
     "Domain",

@@ -48,6 +48,10 @@ ADAPTERS: dict[str, str] = {
     "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
     "TransferForest": "shiftlab.conditional.transfer_forest",
+    "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
+    "DANN": "shiftlab.marginal.deep.dann",
+    "CDAN": "shiftlab.marginal.deep.cdan",
+    "MCC": "shiftlab.marginal.deep.mcc",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
