@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
     from shiftlab.marginal.deep.cdan import CDAN
     from shiftlab.marginal.deep.dann import DANN
+    from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
     from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
     "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
     "DANN": "shiftlab.marginal.deep.dann",
     "CDAN": "shiftlab.marginal.deep.cdan",
@@ -182,6 +184,7 @@ __all__ = [
     "ClassifierWeighting",
     "ConformalPrediction",
     "Consensus",
+    "DeepAdapt",
     "DeepCORAL",
     "Diagnosis",
     "DoC",

@@ -52,6 +52,7 @@ ADAPTERS: dict[str, str] = {
     "DANN": "shiftlab.marginal.deep.dann",
     "CDAN": "shiftlab.marginal.deep.cdan",
     "MCC": "shiftlab.marginal.deep.mcc",
+    "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

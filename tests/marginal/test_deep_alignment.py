@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import shiftlab
-from shiftlab import CDAN, DANN, MCC, DeepCORAL, Domain, list_adapters
+from shiftlab import CDAN, DANN, MCC, DeepAdapt, DeepCORAL, Domain, list_adapters
 from shiftlab.diagnosis.recommend import _fits
 from shiftlab.registry import ADAPTERS
 
@@ -43,7 +43,13 @@ def images(seed=0, n=96):
 
 @pytest.mark.parametrize(
     "adapter",
-    [DeepCORAL(weight=3.0, **QUICK), DANN(**QUICK), CDAN(**QUICK), MCC(**QUICK)],
+    [
+        DeepCORAL(weight=3.0, **QUICK),
+        DANN(**QUICK),
+        CDAN(**QUICK),
+        MCC(**QUICK),
+        DeepAdapt(**QUICK),
+    ],
     ids=lambda a: type(a).__name__,
 )
 def test_it_beats_the_source_alone_on_a_planted_shift(adapter):
@@ -120,7 +126,7 @@ def test_no_global_state_of_torch_is_touched():
     X, y, Xt, _ = moved_blobs(0)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    for kind in (DANN, CDAN):
+    for kind in (DANN, CDAN, DeepAdapt):
         kind(random_state=0, epochs=1, device="cpu").fit((X, y), Xt)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -143,7 +149,7 @@ def test_a_collapse_is_a_warning_and_an_attribute():
         assert model.set_params(weight=0.0).fit((X, y), Xt).collapse_ is None
 
 
-@pytest.mark.parametrize("kind", [DANN, CDAN])
+@pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt])
 def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(kind, tmp_path, monkeypatch):
     X, y, Xt, _ = images()
     given = {"epochs": 3, "batch_size": 32, "device": "cpu", "random_state": 0}
