@@ -218,7 +218,7 @@ def soft_assignment(energy: Floats, open_energy: float) -> tuple[list[tuple[int,
     --------
     >>> import numpy as np
     >>> pairs, sure = soft_assignment(np.array([[0.0, 5.0], [5.0, 0.0], [0.1, 9.0]]), 8.0)
-    >>> pairs, sure[1, 1] > 0.99, sure[0, 0] < 0.6
+    >>> pairs, sure[1, 1] > 0.9, sure[0, 0] < 0.6
     ([(0, 0), (1, 1)], np.True_, np.True_)
     """
     d, e = energy.shape

@@ -44,7 +44,7 @@ def match_levels(
     >>> a, b = np.array(["f", "m"] * 200), np.array([1, 0] * 200)
     >>> height = np.where(a == "m", 0.7, 0.3)[:, None]
     >>> match_levels(a, b, height, height)[0]
-    {0: 'm', 1: 'f'}
+    {1: 'f', 0: 'm'}
     """
     ours, their_levels = _levels(source), _levels(target)
     if not ours or not their_levels:
