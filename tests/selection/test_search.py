@@ -2,6 +2,7 @@
 
 import time
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -83,6 +84,25 @@ def test_scores_are_those_of_one_look(moved):
     assert np.array_equal(
         parallel.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"]
     )
+
+
+def test_a_dask_cluster_gives_the_same_search(moved):
+    distributed = pytest.importorskip("distributed")
+    source, target = moved
+    search = AdaptationSearch(candidates(), InfoMax(), cv=3, n_jobs=2, random_state=0)
+    alone = clone(search).fit(source, target)
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client, joblib.parallel_config("dask"):
+        tasks = distributed.get_task_stream(client)
+        with tasks:
+            search.fit(source, target)
+    assert len({task["worker"] for task in tasks.data}) == 2  # both did folds
+    assert np.array_equal(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+    assert search.best_candidate_ == alone.best_candidate_
 
 
 def test_a_tie_goes_to_the_first(moved):
