@@ -207,7 +207,7 @@ class PriorCorrection(Adapter):
         if len(np.unique(source.y)) < 2:
             raise ValueError(
                 "PriorCorrection needs a source with at least 2 classes; got 1 class, "
-                f"{source.y[0]!r}"
+                f"{source.y.tolist()[0]!r}"
             )
         warn_of_contradictions(source, "PriorCorrection")
         self.adapter_: Adapter | None = None
