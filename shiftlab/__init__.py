@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dann import DANN
+    from shiftlab.marginal.deep.deep_adapt import DeepAdapt
+    from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -72,6 +77,11 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
+    "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
+    "DANN": "shiftlab.marginal.deep.dann",
+    "CDAN": "shiftlab.marginal.deep.cdan",
+    "MCC": "shiftlab.marginal.deep.mcc",
     "Adapter": "shiftlab.adapter",
     "AdaptedEstimator": "shiftlab.against",
     "CORAL": "shiftlab.marginal.alignment.coral",
@@ -150,12 +160,15 @@ _HOMES = {
 __all__ = [
     "ATC",
     "BNM",
+    "CDAN",
     "CORAL",
+    "DANN",
     "DEV",
     "GFK",
     "JDA",
     "KLIEP",
     "KMM",
+    "MCC",
     "RULSIF",
     "SND",
     "TCA",
@@ -171,6 +184,8 @@ __all__ = [
     "ClassifierWeighting",
     "ConformalPrediction",
     "Consensus",
+    "DeepAdapt",
+    "DeepCORAL",
     "Diagnosis",
     "DoC",
     "Domain",

@@ -26,6 +26,7 @@ from shiftlab.registry import ADAPTERS
 
 # The only place that knows single adapters: settings that make a check quick.
 QUICK = {"FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32}}
+QUICK_DEEP = {"epochs": 6}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 def build(kind: type[Adapter]) -> Adapter:
     parameters = inspect.signature(kind).parameters
-    arguments = dict(QUICK.get(kind.__name__, {}))
+    arguments = dict(QUICK.get(kind.__name__, QUICK_DEEP if "epochs" in parameters else {}))
     if "random_state" in parameters:
         arguments["random_state"] = 0
     if "estimator" in parameters:

@@ -18,7 +18,7 @@ from shiftlab.deep.inputs import make_store
 from shiftlab.deep.snapshot import Snapshot
 from shiftlab.deep.training import History, Hooks, Plan, fit_loop
 
-__all__ = ["Context", "Method", "Outputs", "Step", "adapt_net", "find_collapse"]
+__all__ = ["Context", "Method", "Outputs", "Step", "adapt_net", "find_collapse", "source_loss"]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -202,7 +202,7 @@ class Context:
         self.generator = torch.Generator(device=device).manual_seed(seed + 1)
         self.watched = _Watched(n_classes, device)
         for module in net.modules():
-            if isinstance(module, Scale):
+            if isinstance(module, Scale) and source.ndim == 2:
                 module.set_from([self.source.pixels, self.target.pixels])
         self.n_features = self._check_fit()
 
@@ -384,6 +384,21 @@ def adapt_net(
         progress=progress,
         text=text,
     )
+
+
+def source_loss(step: Step) -> Tensor:
+    """Compute the cross-entropy on augmented source rows; the target is not looked at.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    return step.cross_entropy(step.scores(step.augment(step.source)))
 
 
 class _Clock:
