@@ -15,6 +15,7 @@ from shiftlab import (
     BalancedWeighting,
     Domain,
     FineTune,
+    InstancePruning,
     JointTransport,
     LabelMapping,
     OpenSet,
@@ -54,6 +55,7 @@ WITHOUT_TARGET_LABELS = {
 }
 WITH_TARGET_LABELS = {
     "BalancedWeighting": lambda: BalancedWeighting(LogisticRegression()),
+    "InstancePruning": lambda: InstancePruning(LogisticRegression(), random_state=0),
     "SourceRegularized": lambda: SourceRegularized(LogisticRegression()),
     "TrAdaBoost": lambda: TrAdaBoost(LogisticRegression()),
     "TransferForest": TransferForest,
@@ -81,11 +83,13 @@ EXPECTED_WARNINGS = {
     "Y may be distributed otherwise": ("has one row", "one in 200", "the target"),
     "seems to have one class only": ("the target has one class",),
     "a class would have no row left": ("the target has one class",),
+    "it does not help here": ("one in 200",),
 }
 OUR_ERRORS = (
     "needs at least 2 classes",
     "needs a source with at least 2 classes",
     "needs at least 2 rows of each class",
+    "needs labelled target rows of at least 2 classes",
     "interpolates between a row and its",
     "the source has no row of class 'm', which the target has",
 )
