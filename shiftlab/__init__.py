@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.instance_pruning import InstancePruning
     from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
@@ -119,6 +120,7 @@ _HOMES = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
@@ -195,6 +197,7 @@ __all__ = [
     "GaussianWeighting",
     "ImportanceWeightedScore",
     "InfoMax",
+    "InstancePruning",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",

@@ -39,6 +39,7 @@ ADAPTERS: dict[str, str] = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
