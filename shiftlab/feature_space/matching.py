@@ -1,4 +1,4 @@
-"""Match columns of two tables one to one, by name and by distribution."""
+"""Columns of a table as far as matching looks at them, and matches by name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from shiftlab.domain import Domain
 from shiftlab.feature_space.units import (
     conversion_by_name,
-    conversions_by_distribution,
-    is_discrete,
     ks_distance,
     stem_of,
     unit_of,
@@ -24,28 +22,22 @@ from shiftlab.feature_space.units import (
 
 __all__ = [
     "BY_CONTENT",
-    "Ambiguity",
     "Column",
     "Match",
-    "match_by_content",
+    "has_words",
     "match_by_name",
     "name_similarity",
     "normal_form",
     "read_columns",
     "rename_categories",
-    "similarity",
 ]
 
 Floats = NDArray[np.float64]
 
-BY_CONTENT = "name and distribution"
+BY_CONTENT = "distribution and dependence"
 
 # Distributions are compared on at most this many values a column, taken evenly.
 MOST_VALUES = 10_000
-# What names and distributions count for in the score of a match.
-NAME_SHARE = 0.4
-# A conversion of units that only the distributions speak for costs this much of the score.
-CONVERSION_COST = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +72,6 @@ class Match(NamedTuple):
     target: str
     how: str
     score: float
-
-
-class Ambiguity(NamedTuple):
-    """A source column with more than one candidate: names and scores, best first."""
-
-    source: str
-    candidates: list[tuple[str, float]]
 
 
 def normal_form(text: Any) -> str:
@@ -160,33 +145,22 @@ def name_similarity(a: str, b: str) -> float:
     return matched / max(len(first), len(second))
 
 
-def similarity(source: Column, target: Column) -> float:
-    """Return how alike two distributions are, 0 to 1, up to a known conversion of units."""
-    if source.numeric != target.numeric:
-        return 0.0
-    if not source.numeric:
-        labels = source.shares.keys() | target.shares.keys()
-        gap = sum(abs(source.shares.get(v, 0) - target.shares.get(v, 0)) for v in labels)
-        return 1 - gap / 2 if labels else 0.0
-    n, m = len(source.values), len(target.values)
-    if not n or not m:
-        return 0.0
-    # What two samples of one distribution are apart on average is no evidence.
-    expected = 0.87 * float(np.sqrt(1 / n + 1 / m))
-    best = min(1.0, 1 - ks_distance(source.values, target.values) + expected)
-    named = conversion_by_name(source.name, target.name)
-    if named is not None:
-        converted = named.factor * target.values + named.offset
-        return max(best, min(1.0, 1 - ks_distance(source.values, converted) + expected))
-    if not (is_discrete(source.values) or is_discrete(target.values)):
-        for distance, _ in conversions_by_distribution(source.values, target.values)[:1]:
-            best = max(best, min(1.0, 1 - distance + expected) - CONVERSION_COST)
-    return best
+def has_words(name: str) -> bool:
+    """Tell whether a name says something: "v12" and "x_3" do not, "income" does.
+
+    Parameters
+    ----------
+    name : str
+        A column's name.
+
+    Returns
+    -------
+    bool
+    """
+    return any(len(word) >= 3 and word.isalpha() for word in words(name))
 
 
-def match_by_name(
-    source: list[Column], target: list[Column]
-) -> tuple[list[Match], list[Ambiguity]]:
+def match_by_name(source: list[Column], target: list[Column]) -> list[Match]:
     """Match equal names, then names that are equal up to case, spaces and punctuation.
 
     Parameters
@@ -196,30 +170,26 @@ def match_by_name(
 
     Returns
     -------
-    tuple of (matches, ambiguities)
+    list of Match
+        Names that could be several of the other side are left to the distributions.
     """
     target_names = {c.name for c in target}
     matches = [Match(c.name, c.name, "same name", 1.0) for c in source if c.name in target_names]
-    ambiguities: list[Ambiguity] = []
     for how, form in (
         ("same name but for case or punctuation", normal_form),
         ("same name, other unit", stem_of),
     ):
-        done = {m.source for m in matches} | {a.source for a in ambiguities}
-        taken = {m.target for m in matches} | {t for a in ambiguities for t, _ in a.candidates}
+        done, taken = {m.source for m in matches}, {m.target for m in matches}
         groups: dict[str, tuple[list[Column], list[Column]]] = {}
         for side, (columns, gone) in enumerate(((source, done), (target, taken))):
             for column in columns:
                 if column.name not in gone:
                     groups.setdefault(form(column.name), ([], []))[side].append(column)
         for mine, theirs in groups.values():
-            if len(mine) == 1 and len(theirs) == 1:
-                if form is normal_form or _units_agree(mine[0], theirs[0]):
-                    matches.append(Match(mine[0].name, theirs[0].name, how, 1.0))
-            elif mine and theirs:
-                near = [(other.name, 1.0) for other in theirs]
-                ambiguities += [Ambiguity(column.name, near) for column in mine]
-    return matches, ambiguities
+            alone = len(mine) == 1 and len(theirs) == 1
+            if alone and (form is normal_form or _units_agree(mine[0], theirs[0])):
+                matches.append(Match(mine[0].name, theirs[0].name, how, 1.0))
+    return matches
 
 
 def _units_agree(source: Column, target: Column) -> bool:
@@ -272,63 +242,3 @@ def rename_categories(source: Column, target: Column) -> tuple[dict[str, str], l
         else:
             new.append(label)
     return renamed, new
-
-
-def match_by_content(
-    source: list[Column], target: list[Column], min_score: float, min_margin: float
-) -> tuple[list[Match], list[Ambiguity]]:
-    """Match what is left by the similarity of names and distributions.
-
-    A pair is matched when each is the other's best candidate, its score reaches
-    ``min_score`` and leads the next one on both sides by ``min_margin``. Matched columns
-    are taken out and the rest is looked at again.
-
-    Parameters
-    ----------
-    source, target : list of Column
-        Columns not matched so far.
-    min_score, min_margin : float
-        As in `SchemaAlignment`.
-
-    Returns
-    -------
-    tuple of (matches, ambiguities)
-        A source column without any candidate is in neither.
-    """
-    score = np.array(
-        [
-            [
-                NAME_SHARE * name_similarity(s.name, t.name) + (1 - NAME_SHARE) * similarity(s, t)
-                if s.numeric == t.numeric
-                else 0.0
-                for t in target
-            ]
-            for s in source
-        ]
-    ).reshape(len(source), len(target))
-    matches: list[Match] = []
-    rows, columns = list(range(len(source))), list(range(len(target)))
-    found = True
-    while found and rows and columns:
-        found = False
-        for i in rows:
-            left = score[np.ix_(rows, columns)]
-            j = columns[int(np.argmax(left[rows.index(i)]))]
-            best = score[i, j]
-            rivals = [score[i, c] for c in columns if c != j]
-            rivals += [score[r, j] for r in rows if r != i]
-            if best >= min_score and best - max(rivals, default=0.0) >= min_margin:
-                pair = source[i].name, target[j].name
-                matches.append(Match(*pair, BY_CONTENT, float(best)))
-                rows.remove(i)
-                columns.remove(j)
-                found = True
-                break
-    ambiguities = []
-    for i in rows:
-        near = sorted(((target[j].name, float(score[i, j])) for j in columns), key=lambda p: -p[1])
-        if near and near[0][1] >= min_score:
-            enough = min(min_score, near[0][1] - min_margin)
-            near = [pair for pair in near if pair[1] >= enough]
-            ambiguities.append(Ambiguity(source[i].name, near))
-    return matches, ambiguities

@@ -15,7 +15,9 @@ __all__ = [
     "conversion_by_name",
     "conversions_by_distribution",
     "is_discrete",
+    "known_factors",
     "ks_distance",
+    "shared_values",
     "stem_of",
     "unit_of",
     "words",
@@ -28,8 +30,10 @@ Floats = NDArray[np.float64]
 # if the factor is so small that it could be a real change) and agree afterwards.
 APART, FAR_APART, AGREEING = 0.3, 0.8, 0.2
 LARGE_FACTOR = 10.0
-# Two conversions whose distances differ by less cannot be told apart.
-SAME_FIT = 0.02
+# Converted values of which so many are values of the source, up to rounding of floats, tell a unit.
+SHARED_VALUES = 0.25
+# A conversion is tried if its factor is so near to the ratio of the spreads, at most.
+NEAR = 1.5
 # How a note about such a conversion begins.
 BY_DISTRIBUTION = "unit found by distribution"
 
@@ -83,6 +87,8 @@ _SPELLINGS = {
     "milliliter": "ml", "millilitre": "ml", "liter": "l", "litre": "l", "gallon": "gal",
     "percent": "pct", "percentage": "pct", "fraction": "frac", "share": "frac", "ratio": "frac",
 }  # fmt: skip
+
+_USUAL = "in-cm in-mm in-m ft-m ft-cm mi-km oz-g lb-kg s-min min-h s-h h-d gal-l f-c c-k"
 
 
 def words(name: str) -> list[str]:
@@ -158,17 +164,19 @@ def conversion_by_name(source_name: str, target_name: str) -> Conversion | None:
 
 
 def _known_conversions() -> list[Conversion]:
-    """Return the conversions that are tried without a name: one for each distinct map."""
+    """Return the conversions that are tried without a name: one for each distinct map.
+
+    Only between units that people really change: "yd to km" is 9% from "m to km", and no
+    distribution can tell the two apart.
+    """
     found: dict[tuple[float, float], Conversion] = {}
     for power in (1, 2, 3, 6):
         for factor in (10.0**power, 10.0**-power):
             found[_key(factor, 0.0)] = Conversion(factor, 0.0, f"times {factor:g}")
-    for a, (dimension, _, _) in _UNITS.items():
-        for b, (other, _, _) in _UNITS.items():
-            if a != b and dimension == other:
-                conversion = _between(a, b)
-                found.setdefault(_key(conversion.factor, conversion.offset), conversion)
-    found.pop(_key(1.0, 0.0), None)
+    for pair in _USUAL.split():
+        a, b = pair.split("-")
+        for conversion in (_between(a, b), _between(b, a)):
+            found.setdefault(_key(conversion.factor, conversion.offset), conversion)
     return list(found.values())
 
 
@@ -192,7 +200,7 @@ def ks_distance(a: Floats, b: Floats) -> float:
 def conversions_by_distribution(source: Floats, target: Floats) -> list[tuple[float, Conversion]]:
     """Return known conversions, with the distance they leave, the best first.
 
-    Only those whose factor is within a fifth of the ratio of the two spreads are tried.
+    Only those whose factor is within a half of the ratio of the two spreads are tried.
 
     Parameters
     ----------
@@ -210,9 +218,34 @@ def conversions_by_distribution(source: Floats, target: Floats) -> list[tuple[fl
     if spread_s <= 0 or spread_t <= 0:
         return []
     ratio = spread_s / spread_t
-    near = [c for c in _KNOWN if abs(np.log(c.factor / ratio)) < np.log(1.2)]
+    near = [c for c in _KNOWN if abs(np.log(c.factor / ratio)) < np.log(NEAR)]
     scored = [(ks_distance(source, c.factor * target + c.offset), c) for c in near]
     return sorted(scored, key=lambda pair: pair[0])
+
+
+def shared_values(source: Floats, converted: Floats) -> float:
+    """Return the share of the converted values that are values of the source, too.
+
+    Measurements are rounded, so that two samples in one unit share values; after a wrong
+    conversion hardly any value falls on the grid of the source.
+
+    Parameters
+    ----------
+    source, converted : ndarray
+        Sorted values.
+
+    Returns
+    -------
+    float
+        Of the distinct converted values other than zero, up to a relative 1e-6.
+    """
+    grid, values = np.unique(source), np.unique(converted[converted != 0])
+    if not len(values):
+        return 0.0
+    at = np.searchsorted(grid, values)
+    left, right = grid[np.maximum(at - 1, 0)], grid[np.minimum(at, len(grid) - 1)]
+    gap = np.minimum(np.abs(values - left), np.abs(values - right))
+    return float(np.mean(gap <= 1e-6 * np.abs(values)))
 
 
 def worsening(conversion: Conversion, source: Floats, target: Floats) -> float:
@@ -258,7 +291,7 @@ def choose_conversion(
     Raises
     ------
     ValueError
-        If two known conversions fit equally well, or the names contradict the values.
+        If two known conversions cannot be told apart, or the names contradict the values.
     """
     named = conversion_by_name(source_name, target_name)
     if named is not None:
@@ -268,11 +301,14 @@ def choose_conversion(
                 "values agree better without"
             )
         return named, ""
-    if not len(source) or not len(target) or is_discrete(source) or is_discrete(target):
+    if not len(source) or not len(target):
         return None, ""
     before = ks_distance(source, target)
     if before < APART:
         return None, ""
+    as_it_is = f"distributions differ (distance {before:.2f}); left as it is"
+    if is_discrete(source) or is_discrete(target):
+        return None, as_it_is
     fits = [
         (distance, c)
         for distance, c in conversions_by_distribution(source, target)
@@ -280,8 +316,12 @@ def choose_conversion(
         and (before >= FAR_APART or abs(np.log(c.factor)) > 0.99 * np.log(LARGE_FACTOR))
     ]
     if not fits:
-        return None, f"distributions differ (distance {before:.2f}); left as it is"
-    close = [c.name for distance, c in fits if distance - fits[0][0] < SAME_FIT]
+        return None, as_it_is
+    shared = [shared_values(source, c.factor * target + c.offset) for _, c in fits]
+    best = int(np.argmax(shared))
+    if shared[best] >= SHARED_VALUES and sorted([0.0, *shared])[-2] <= shared[best] / 2:
+        fits = [fits[best]]
+    close = [c.name for distance, c in fits if distance - fits[0][0] < _noise(source, target)]
     if len(close) > 1:
         raise ValueError(
             f"the unit of the target's column {target_name!r} is ambiguous: "
@@ -292,3 +332,8 @@ def choose_conversion(
 
 
 _KNOWN = _known_conversions()
+
+
+def known_factors() -> Floats:
+    """Return the factors of the known conversions that have no offset."""
+    return np.array([c.factor for c in _KNOWN if c.offset == 0])

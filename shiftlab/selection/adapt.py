@@ -127,7 +127,9 @@ def adapt(
         tried = _Trials(ground, started, budget)
         decision = _decide(tried, base, seed)
         chosen = tried.models[tried.best]
-        model = make_pipeline(*map(clone, steps), clone(chosen)).fit(S, T)
+        model = tried.fitted[tried.best]
+        if steps:
+            model = make_pipeline(*map(clone, steps), clone(chosen)).fit(S, T)
         calibration = held_out_calibration(ground, chosen)
         probabilities = None
         if hasattr(model, "predict_proba"):
@@ -266,6 +268,7 @@ class _Trials:
         self.basis = ""
         self.assumption: Assumption | None = None
         self.models: dict[str, Any] = {SOURCE_ONLY: ground.baseline}
+        self.fitted: dict[str, Any] = {SOURCE_ONLY: ground.baseline_}
         self.found: dict[str, Candidate] = {}
 
     def allows(self) -> bool:
@@ -288,7 +291,7 @@ class _Trials:
             self.found[name] = Candidate(name, "failed", str(error).split("\n")[0])
             return None
         self.longest = max(self.longest, time.monotonic() - began)
-        self.models[name] = model
+        self.models[name], self.fitted[name] = model, fitted
         return judged
 
     def candidates(self) -> tuple[Candidate, ...]:

@@ -19,6 +19,7 @@ from shiftlab.selection.judge import Judge
 from shiftlab.selection.validators.source_risk import SourceScore
 from shiftlab.stats.bootstrap import Estimate, mean_estimate
 from shiftlab.stats.performance import label_shift_estimate
+from shiftlab.stats.priors import em_prior
 from shiftlab.validation import numeric_rows
 
 __all__ = ["Assumption", "Ground"]
@@ -92,6 +93,7 @@ class Ground:
         self.y = np.asarray(source.y)[self.held_out]
         self.scale = 1.0 if self.classifies else max(float(np.var(self.y)), 1e-300)
         self.baseline_ = clone(baseline).fit(source, target)
+        self._known: dict[int, tuple[Any, tuple[Floats, Floats | None]]] = {}
         own = source.weight
         self.own = np.ones(len(self.y)) if own is None else np.asarray(own)[self.held_out]
 
@@ -195,7 +197,7 @@ class Ground:
             if assumption is None:
                 continue
             if assumption.plausible:
-                gain = self._baseline_loss - self.held_out_loss(adapter)
+                gain = self.held_out_loss(self.baseline) - self.held_out_loss(adapter)
                 return [*seen, assumption.evidence(self.estimate(gain, assumption))]
             seen.append(assumption.evidence())
         found = self.feature_map(fitted)
@@ -225,35 +227,50 @@ class Ground:
             return label_shift_estimate(
                 values, self.codes, self._proba, self._target_proba, rng=rng
             )
-        ratio = self._ratio[self.held_out] if assumption.name == "covariate shift" else 1.0
-        return mean_estimate(values, ratio * self.own, rng=rng)
+        return mean_estimate(values, self.weights(assumption), rng=rng)
 
-    def held_out_loss(self, adapter: Any) -> Floats:
-        """Losses of an adapter on source rows that it was fitted without, as target rows."""
-        losses = [
-            self._loss(self._judge.fit(adapter, fold), self.source.take(test))
-            for fold, (_, test) in enumerate(self.folds)
-        ]
-        return np.concatenate(losses)
-
-    def held_out_probabilities(self, adapter: Any) -> Floats:
-        """Class probabilities of source rows that an adapter was fitted without.
+    def weights(self, assumption: Assumption) -> Floats:
+        """Weights by which held-out rows stand for the target, if an assumption holds.
 
         Parameters
         ----------
-        adapter : Adapter
-            Unfitted.
+        assumption : Assumption
+            From here.
 
         Returns
         -------
-        ndarray of shape (n, k)
+        ndarray of shape (n,)
         """
-        return np.concatenate(
-            [
-                self._aligned(self._judge.fit(adapter, fold), self.source.take(test).X)
-                for fold, (_, test) in enumerate(self.folds)
-            ]
-        )
+        if assumption.name == "covariate shift":
+            return np.asarray(self._ratio[self.held_out] * self.own)
+        if assumption.name == "feature map":
+            return self.own
+        present, place = np.unique(self.codes, return_inverse=True)
+        posterior = np.maximum(self._target_proba[:, present], 1e-12)
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        shares = np.bincount(place) / len(place)
+        return np.asarray((em_prior(posterior, shares).prior / shares)[place])
+
+    def held_out_loss(self, adapter: Any) -> Floats:
+        """Losses of an adapter on source rows that it was fitted without, as target rows."""
+        return self._held_out(adapter)[0]
+
+    def held_out_probabilities(self, adapter: Any) -> Floats | None:
+        """Class probabilities of the same rows, shape (n, k); None where it has none."""
+        return self._held_out(adapter)[1]
+
+    def _held_out(self, adapter: Any) -> tuple[Floats, Floats | None]:
+        # the adapter is kept beside its numbers, so that no other can get its id
+        if id(adapter) not in self._known:
+            losses, probabilities = [], []
+            for fold, (_, test) in enumerate(self.folds):
+                fitted, rows = self._judge.fit(adapter, fold), self.source.take(test)
+                losses.append(self._loss(fitted, rows))
+                if self.classifies and hasattr(fitted, "predict_proba"):
+                    probabilities.append(self._aligned(fitted, rows.X))
+            proba = np.concatenate(probabilities) if probabilities else None
+            self._known[id(adapter)] = adapter, (np.concatenate(losses), proba)
+        return self._known[id(adapter)][1]
 
     def target_loss(self, adapter: Any, fitted: Any) -> Floats:
         """Losses of an adapter on labelled target rows.
@@ -297,14 +314,10 @@ class Ground:
         return [self._judge.fit(self.baseline, fold) for fold in range(len(self.folds))]
 
     @cached_property
-    def _baseline_loss(self) -> Floats:
-        pairs = zip(self._fits, self.folds, strict=True)
-        return np.concatenate([self._loss(m, self.source.take(test)) for m, (_, test) in pairs])
-
-    @cached_property
     def _proba(self) -> Floats:
-        pairs = zip(self._fits, self.folds, strict=True)
-        return np.concatenate([self._aligned(m, self.source.take(t).X) for m, (_, t) in pairs])
+        found = self.held_out_probabilities(self.baseline)
+        assert found is not None
+        return found
 
     @cached_property
     def _target_proba(self) -> Floats:

@@ -6,22 +6,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import beta, norm
 from sklearn.base import clone
 
 from shiftlab.conditional.prior_correction import PriorCorrection
 from shiftlab.diagnosis import Diagnosis
 from shiftlab.selection.ground import Assumption, Ground
-from shiftlab.stats.bootstrap import Estimate, mean_estimate
+from shiftlab.stats.bootstrap import Estimate
 from shiftlab.stats.calibration import Calibration, select_calibration
+from shiftlab.stats.weights import effective_sample_size
 
 __all__ = ["cautions", "expected_score", "held_out_calibration"]
 
 Floats = NDArray[np.float64]
 
+MISSED = 0.1  # of the intervals may miss
+
 
 def expected_score(ground: Ground, model: Any, assumption: Assumption | None) -> Estimate:
-    """Estimate accuracy (or mean squared error) in the target.
+    """Estimate accuracy (or mean squared error) in the target, with its 90% interval.
 
     Parameters
     ----------
@@ -44,21 +47,34 @@ def expected_score(ground: Ground, model: Any, assumption: Assumption | None) ->
         else ground.held_out_loss(model)
     )
     found = ground.estimate(1 - loss if ground.classifies else ground.scale * loss, assumption)
+    sd = (found.interval[1] - found.interval[0]) / (2 * norm.ppf(0.975))
     if not ground.classifies:
-        return found
-    low, high = np.clip(found.interval, 0.0, 1.0)
-    return Estimate(float(np.clip(found.value, 0.0, 1.0)), (float(low), float(high)))
+        reach = norm.ppf(1 - MISSED / 2) * sd
+        return Estimate(found.value, (max(found.value - reach, 0.0), found.value + reach))
+    return _share(found.value, sd, effective_sample_size(ground.weights(assumption)))
+
+
+def _share(value: float, sd: float, n: float) -> Estimate:
+    r"""Give a share its interval, that of Jeffreys for as many rows as it is worth.
+
+    Resampling alone says nothing where hardly a row is wrong: five errors less are none, and an
+    interval of no width. The rows it is worth are :math:`\hat p (1 - \hat p) / s^2`, at most
+    the effective sample size of the weights.
+    """
+    p = float(np.clip(value, 0.0, 1.0))
+    worth = min(n, p * (1 - p) / sd**2) if sd > 0 else n
+    low, high = beta.ppf([MISSED / 2, 1 - MISSED / 2], p * worth + 0.5, (1 - p) * worth + 0.5)
+    return Estimate(p, (float(low), float(high)))
 
 
 def _by_labels(ground: Ground, model: Any) -> Estimate:
     """Cross-validated on the labelled target rows."""
     loss = ground.target_loss(model, clone(model).fit(ground.source, ground.target))
-    if not ground.classifies:
-        rng = np.random.default_rng(0)
-        return mean_estimate(ground.scale * loss, rng=rng)
-    right = int((loss == 0).sum())
-    interval = binomtest(right, len(loss)).proportion_ci(method="exact")
-    return Estimate(right / len(loss), (float(interval.low), float(interval.high)))
+    if ground.classifies:
+        return _share(float(np.mean(loss == 0)), 0.0, len(loss))
+    reach = norm.ppf(1 - MISSED / 2) * ground.scale * float(loss.std(ddof=1)) / len(loss) ** 0.5
+    value = ground.scale * float(loss.mean())
+    return Estimate(value, (max(value - reach, 0.0), value + reach))
 
 
 def held_out_calibration(ground: Ground, model: Any) -> Calibration | None:
@@ -83,6 +99,7 @@ def held_out_calibration(ground: Ground, model: Any) -> Calibration | None:
     if isinstance(model, PriorCorrection):
         return None
     found = ground.held_out_probabilities(model)
+    assert found is not None
     folds = np.repeat(np.arange(len(ground.folds)), [len(test) for _, test in ground.folds])
     return select_calibration(found, ground.codes, folds, ("none", "temperature"))
 

@@ -46,7 +46,7 @@ def fragment(result: AdaptationResult, level: int = 2) -> str:
             r=result,
             level=level,
             verdict=verdict(result),
-            decision=sentence(result.decision),
+            decision=result.sentence(),
             gain=gain,
             head=head,
             rows=rows,
@@ -89,7 +89,7 @@ def render(result: AdaptationResult) -> RenderableType:
     title = Text(f"{d.source_name} ({d.n_source:,} rows) -> {d.target_name} ({d.n_target:,} rows)")
     parts: list[RenderableType] = [
         Panel(Text(verdict(result), style="bold"), title=title, title_align="left"),
-        Text(sentence(result.decision)),
+        Text(result.sentence()),
         Text(result.expected(), style="bold"),
         *(Text(caution, style="red") for caution in result.cautions),
     ]
@@ -109,11 +109,6 @@ def verdict(result: AdaptationResult) -> str:
         if result.chosen == "source-only"
         else f"Adapt with {result.chosen}"
     )
-
-
-def sentence(text: str) -> str:
-    """Start with a capital letter and end with a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def gain(candidate: Candidate) -> str:

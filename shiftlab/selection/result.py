@@ -63,7 +63,7 @@ class AdaptationResult(Shown):
 
     Parameters
     ----------
-    model : Pipeline
+    model : Adapter
         Fitted; takes target rows as they came.
     chosen : str
         Name of the candidate, "source-only" if nothing was shown to help.
@@ -86,7 +86,7 @@ class AdaptationResult(Shown):
     metric : {"accuracy", "mean squared error"}
         What ``expected_score`` is.
     expected_score : Estimate or None
-        Value and 95% interval in the target; None where no assumption stands that could tell.
+        Value and 90% interval in the target; None where no assumption stands that could tell.
     cautions : tuple of str
         Findings that speak against the assumption, and what else to know.
     seconds : float
@@ -197,6 +197,10 @@ class AdaptationResult(Shown):
         )
         return result
 
+    def sentence(self) -> str:
+        """Say what was decided and why."""
+        return self.decision[:1].upper() + self.decision[1:] + "."
+
     def expected(self) -> str:
         """Say what the model should score in the target, and what that rests on."""
         if self.expected_score is None:
@@ -206,9 +210,9 @@ class AdaptationResult(Shown):
             )
         value, (low, high) = self.expected_score
         numbers = (
-            f"{value:.1%} (95% interval {low:.1%} to {high:.1%})"
+            f"{value:.1%} (90% interval {low:.1%} to {high:.1%})"
             if self.metric == "accuracy"
-            else f"{value:.4g} (95% interval {low:.4g} to {high:.4g})"
+            else f"{value:.4g} (90% interval {low:.4g} to {high:.4g})"
         )
         return f"Expected {self.metric} in the target: {numbers}, if {self.assumption}."
 

@@ -120,13 +120,13 @@ def test_ambiguous_columns_are_an_error_that_lists_candidates_and_mapping_decide
     adapter = quiet_fit(source, target, mapping={"p": "y", "q": "x"})
     np.testing.assert_array_equal(adapter.transform(target)["x"], target["q"])
     twice = pd.DataFrame(rng.normal(size=(9, 3)), columns=["A b", "a_b", "x"])
-    with pytest.raises(ValueError, match=r"'ab' could be 'A b' \(1.00\), 'a_b' \(1.00\)"):
+    with pytest.raises(ValueError, match=r"'ab' could be '(A b|a_b)' \(0.\d\d\), '(A b|a_b)'"):
         SchemaAlignment().fit(pd.DataFrame(rng.normal(size=(9, 2)), columns=["ab", "x"]), twice)
 
 
 def test_missing_columns_are_listed_or_dropped():
     source, target = people(100, 0), people(80, 1).drop(columns=["age", "city"])
-    with pytest.raises(ValueError, match=r"no match.*\['age', 'city'\].*missing=\"drop\""):
+    with pytest.raises(ValueError, match=r"no sure match.*\['age', 'city'\].*missing=\"drop\""):
         SchemaAlignment().fit(source, target)
     adapter = quiet_fit((source, np.arange(100)), target, missing="drop")
     assert adapter.source_.feature_names == ("height_cm", "income")
@@ -185,7 +185,7 @@ def test_arrays_go_by_position_or_by_their_names():
     swapped = Domain(target[:, ::-1] / [1000, 1], feature_names=["B", "A"])
     adapter = quiet_fit(named, swapped)
     np.testing.assert_allclose(adapter.transform(swapped), swapped.X[:, ::-1])
-    with pytest.raises(ValueError, match=r"2 features but the target 3.*by position"):
+    with pytest.raises(ValueError, match=r"shares no column"):
         SchemaAlignment().fit(source, np.ones((5, 3)))
 
 
@@ -260,7 +260,7 @@ def test_vitamins_are_not_temperatures():
     rng = np.random.default_rng(8)
     source = pd.DataFrame({"vitamin_c": rng.gamma(3, 20, 300), "age": rng.normal(50, 9, 300)})
     target = pd.DataFrame({"vitamin_k": rng.normal(1e3, 5, 300), "age": rng.normal(50, 9, 300)})
-    with pytest.raises(ValueError, match=r"no match.*\['vitamin_c'\]"):
+    with pytest.raises(ValueError, match=r"no sure match.*\['vitamin_c'\]"):
         SchemaAlignment().fit(source, target)
 
 
