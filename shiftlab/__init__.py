@@ -46,11 +46,18 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.afn import AFN
     from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dan import DAN
     from shiftlab.marginal.deep.dann import DANN
     from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.deep_jdot import DeepJDOT
+    from shiftlab.marginal.deep.jan import JAN
     from shiftlab.marginal.deep.mcc import MCC
+    from shiftlab.marginal.deep.mcd import MCD
+    from shiftlab.marginal.deep.mdd import MDD
+    from shiftlab.marginal.deep.self_ensembling import SelfEnsembling
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -78,6 +85,13 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DAN": "shiftlab.marginal.deep.dan",
+    "JAN": "shiftlab.marginal.deep.jan",
+    "AFN": "shiftlab.marginal.deep.afn",
+    "MCD": "shiftlab.marginal.deep.mcd",
+    "MDD": "shiftlab.marginal.deep.mdd",
+    "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
+    "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
     "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
     "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
     "DANN": "shiftlab.marginal.deep.dann",
@@ -160,17 +174,22 @@ _HOMES = {
 }
 
 __all__ = [
+    "AFN",
     "ATC",
     "BNM",
     "CDAN",
     "CORAL",
+    "DAN",
     "DANN",
     "DEV",
     "GFK",
+    "JAN",
     "JDA",
     "KLIEP",
     "KMM",
     "MCC",
+    "MCD",
+    "MDD",
     "RULSIF",
     "SND",
     "TCA",
@@ -188,6 +207,7 @@ __all__ = [
     "Consensus",
     "DeepAdapt",
     "DeepCORAL",
+    "DeepJDOT",
     "Diagnosis",
     "DoC",
     "Domain",
@@ -218,6 +238,7 @@ __all__ = [
     "Resample",
     "SafeAdapter",
     "SchemaAlignment",
+    "SelfEnsembling",
     "SelfTraining",
     "SourceRegularized",
     "SourceScore",

@@ -54,6 +54,13 @@ ADAPTERS: dict[str, str] = {
     "CDAN": "shiftlab.marginal.deep.cdan",
     "MCC": "shiftlab.marginal.deep.mcc",
     "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
+    "DAN": "shiftlab.marginal.deep.dan",
+    "JAN": "shiftlab.marginal.deep.jan",
+    "AFN": "shiftlab.marginal.deep.afn",
+    "MCD": "shiftlab.marginal.deep.mcd",
+    "MDD": "shiftlab.marginal.deep.mdd",
+    "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
+    "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
