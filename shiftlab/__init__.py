@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
+    from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
+    from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
+    from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
+    from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
     from shiftlab.label_space.open_set import OpenSet
@@ -92,6 +98,12 @@ _HOMES = {
     "RULSIF": "shiftlab.marginal.weighting.rulsif",
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
+    "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
+    "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
+    "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
+    "SharedEmbedding": "shiftlab.feature_space.shared_embedding",
     "Transform": "shiftlab.pipeline",
     "ULSIF": "shiftlab.marginal.weighting.ulsif",
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
@@ -162,7 +174,9 @@ __all__ = [
     "CircularScore",
     "ClassClustering",
     "ClassifierWeighting",
+    "CoOptimalTransport",
     "ConformalPrediction",
+    "CorrelationMap",
     "Diagnosis",
     "DoC",
     "Domain",
@@ -170,12 +184,15 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "GromovWasserstein",
+    "HeterogeneousAugmentation",
     "ImportanceWeightedScore",
     "InfoMax",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",
     "LabelShiftAdjusted",
+    "LinearGaussianMap",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
@@ -193,6 +210,7 @@ __all__ = [
     "SafeAdapter",
     "SchemaAlignment",
     "SelfTraining",
+    "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
     "SubspaceAlignment",

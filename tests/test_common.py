@@ -24,8 +24,12 @@ from shiftlab import Domain, list_adapters
 from shiftlab.adapter import DIFFERENCES, Adapter
 from shiftlab.registry import ADAPTERS
 
-# The only place that knows single adapters: settings that make a check quick.
-QUICK = {"FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32}}
+# The only place that knows single adapters: settings that make a check quick, or possible.
+_PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
+QUICK = {
+    "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
+    "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
+}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 

@@ -244,7 +244,11 @@ def recommend(situation: Situation, plan: LabelPlan | None = None) -> list[Recom
     if changed_rule:
         # Y given X moved: only methods that see target labels can follow it
         learns = [
-            a for a in adapters if a.facts.target_labels != "none" and _fits(a.facts, situation)
+            a
+            for a in adapters
+            if a.facts.target_labels != "none"
+            and a.facts.handles != ("feature_space",)
+            and _fits(a.facts, situation)
         ]
         learns.sort(key=lambda a: a.facts.target_labels != "required")
         learns = _varied(learns)
@@ -284,7 +288,10 @@ def _fits(facts: Any, situation: Situation) -> bool:
         return False
     if facts.needs_overlap and not situation.overlap:
         return False
-    if facts.several_sources or (facts.source_labels and situation.n_source_labels == 0):
+    if facts.source_labels and situation.n_source_labels == 0:
+        return False
+    # neither several sources nor rows known in both spaces are among what was diagnosed
+    if facts.several_sources or facts.paired_rows:
         return False
     return not (facts.target_labels == "required" and situation.n_target_labels == 0)
 
