@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/shiftlab demo --out runs/demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

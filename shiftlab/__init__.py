@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dann import DANN
+    from shiftlab.marginal.deep.deep_adapt import DeepAdapt
+    from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -61,8 +66,11 @@ if TYPE_CHECKING:
     from shiftlab.marginal.weighting.ulsif import ULSIF
     from shiftlab.pipeline import Pipeline, Transform, make_pipeline
     from shiftlab.registry import list_adapters
+    from shiftlab.selection.adapt import adapt
     from shiftlab.selection.conformal import ConformalPrediction
+    from shiftlab.selection.consensus import Consensus
     from shiftlab.selection.judge import validation_scores
+    from shiftlab.selection.result import AdaptationResult
     from shiftlab.selection.safe_adapter import SafeAdapter
     from shiftlab.selection.search import AdaptationSearch
     from shiftlab.selection.validators.accuracy import ATC, DoC, LabelShiftAdjusted
@@ -75,6 +83,11 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
+    "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
+    "DANN": "shiftlab.marginal.deep.dann",
+    "CDAN": "shiftlab.marginal.deep.cdan",
+    "MCC": "shiftlab.marginal.deep.mcc",
     "Adapter": "shiftlab.adapter",
     "AdaptedEstimator": "shiftlab.against",
     "CORAL": "shiftlab.marginal.alignment.coral",
@@ -130,6 +143,9 @@ _HOMES = {
     "AdaptationSearch": "shiftlab.selection.search",
     "SafeAdapter": "shiftlab.selection.safe_adapter",
     "ConformalPrediction": "shiftlab.selection.conformal",
+    "Consensus": "shiftlab.selection.consensus",
+    "AdaptationResult": "shiftlab.selection.result",
+    "adapt": "shiftlab.selection.adapt",
     "validation_scores": "shiftlab.selection.judge",
     "Validator": "shiftlab.selection.validators.base",
     "SourceScore": "shiftlab.selection.validators.source_risk",
@@ -156,16 +172,20 @@ _HOMES = {
 __all__ = [
     "ATC",
     "BNM",
+    "CDAN",
     "CORAL",
+    "DANN",
     "DEV",
     "GFK",
     "JDA",
     "KLIEP",
     "KMM",
+    "MCC",
     "RULSIF",
     "SND",
     "TCA",
     "ULSIF",
+    "AdaptationResult",
     "AdaptationSearch",
     "AdaptedEstimator",
     "Adapter",
@@ -176,7 +196,10 @@ __all__ = [
     "ClassifierWeighting",
     "CoOptimalTransport",
     "ConformalPrediction",
+    "Consensus",
     "CorrelationMap",
+    "DeepAdapt",
+    "DeepCORAL",
     "Diagnosis",
     "DoC",
     "Domain",
@@ -225,6 +248,7 @@ __all__ = [
     "Universal",
     "Validator",
     "__version__",
+    "adapt",
     "diagnose",
     "diagnose_many",
     "list_adapters",

@@ -228,6 +228,10 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
         return self._read_and_transform(X).X
 
     def _read_and_transform(self, X: Any) -> Domain:
+        return self._transform_target(self._read(X))
+
+    def _read(self, X: Any) -> Domain:
+        """Read new target rows, and refuse those that differ from the target that was fitted."""
         check_is_fitted(self, "source_")
         rows = Domain.of(X)
         who = type(self).__name__
@@ -241,7 +245,7 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
                 f"{schema.n_features} features as input"
             )
         check_columns(schema.with_(name="the fitted target"), rows.with_(name="X"), who)
-        return self._transform_target(rows)
+        return rows
 
     def _estimator_rows(self, X: Any) -> Any:
         check_is_fitted(self, "estimator_")

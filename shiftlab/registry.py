@@ -54,6 +54,11 @@ ADAPTERS: dict[str, str] = {
     "ProgressiveTransduction": "shiftlab.conditional.progressive_transduction",
     "TransferGaussianProcess": "shiftlab.conditional.transfer_gaussian_process",
     "TransferForest": "shiftlab.conditional.transfer_forest",
+    "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
+    "DANN": "shiftlab.marginal.deep.dann",
+    "CDAN": "shiftlab.marginal.deep.cdan",
+    "MCC": "shiftlab.marginal.deep.mcc",
+    "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 

@@ -30,6 +30,7 @@ QUICK = {
     "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
     "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
 }
+QUICK_DEEP = {"epochs": 6}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 def build(kind: type[Adapter]) -> Adapter:
     parameters = inspect.signature(kind).parameters
-    arguments = dict(QUICK.get(kind.__name__, {}))
+    arguments = dict(QUICK.get(kind.__name__, QUICK_DEEP if "epochs" in parameters else {}))
     if "random_state" in parameters:
         arguments["random_state"] = 0
     if "estimator" in parameters:

@@ -7,26 +7,34 @@ import inspect
 import io
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import narwhals.stable.v1 as nw
 import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.domain import Domain
+from shiftlab.encoding import TableEncoder
 from shiftlab.experiments.names import did_you_mean
 from shiftlab.registry import ADAPTERS
 
-__all__ = ["ESTIMATORS", "SOURCE_ONLY", "Adapted", "adapt", "predictions_csv", "resolve_method"]
+if TYPE_CHECKING:
+    from shiftlab.selection.result import AdaptationResult
+
+__all__ = [
+    "ESTIMATORS",
+    "SOURCE_ONLY",
+    "Adapted",
+    "adapt",
+    "adapt_automatically",
+    "predictions_csv",
+    "resolve_method",
+]
 
 SOURCE_ONLY = "source-only"
 ESTIMATORS = ("logistic", "boosting")
 
 # What a method cannot be made without: copies of the rare classes, the plainest resampling.
 _DEFAULTS: dict[str, dict[str, Any]] = {"Resample": {"sampler": "over"}}
-
-# More categories than these in a column are taken together as rare ones.
-_MOST_CATEGORIES = 50
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,35 @@ def adapt(source: Domain, target: Domain, method: str, estimator: str) -> Adapte
     return _train(source, seen, adapter, estimator)
 
 
+def adapt_automatically(
+    source: Domain, target: Domain, estimator: str, budget: float | None
+) -> tuple[Adapted, AdaptationResult]:
+    """Adapt with `shiftlab.adapt`, whatever fits.
+
+    Parameters
+    ----------
+    source, target : Domain
+        Tables, arrays or images. Labels of the target are learnt from if some rows lack one.
+    estimator : {"logistic", "boosting"}
+        The classifier; "logistic" has its penalty chosen on the source.
+    budget : float or None
+        Seconds.
+
+    Returns
+    -------
+    (Adapted, AdaptationResult)
+        The predictions, and all there is to say of them.
+    """
+    from shiftlab.selection.adapt import adapt as run
+
+    partly = 0 < target.n_labelled < target.n_rows
+    given = None if estimator == "logistic" else _make_estimator(estimator)
+    seen = target if partly else target.unlabelled()
+    result = run(source, seen, estimator=given, budget=budget, random_state=0)
+    classes = np.asarray(result.classes)
+    return Adapted(result.predictions, result.probabilities, classes, partly), result
+
+
 def _train(source: Domain, target: Domain, adapter: Any, estimator: str) -> Adapted:
     from shiftlab.supervised import fit_estimator, rows_for
     from shiftlab.validation import check_pair
@@ -170,73 +207,9 @@ def _encode(source: Domain, target: Domain) -> tuple[Domain, Domain]:
     """Turn the columns of two data frames into numbers, by what the source's columns hold."""
     if not source.is_frame:
         return source, target
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    numbers, words = _column_kinds(source)
-    parts: list[tuple[NDArray[Any], NDArray[Any]]] = []
-    if numbers:
-        scale = make_pipeline(
-            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-        )
-        scale.fit(_numbers(source, numbers))
-        parts.append(
-            (scale.transform(_numbers(source, numbers)), scale.transform(_numbers(target, numbers)))
-        )
-    if words:
-        encode = OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            max_categories=_MOST_CATEGORIES,
-            sparse_output=False,
-        )
-        encode.fit(_words(source, words))
-        parts.append(
-            (encode.transform(_words(source, words)), encode.transform(_words(target, words)))
-        )
-    first, second = (np.hstack(columns) for columns in zip(*parts, strict=True))
-    return source.with_(X=first), target.with_(X=second)
-
-
-def _column_kinds(domain: Domain) -> tuple[list[str], list[str]]:
-    table = nw.from_native(domain.X, eager_only=True)
-    numbers: list[str] = []
-    words: list[str] = []
-    for name, dtype in table.schema.items():
-        if dtype.is_numeric() or dtype == nw.Boolean:
-            numbers.append(name)
-        elif dtype in (nw.String, nw.Categorical, nw.Enum, nw.Object):
-            words.append(name)
-        else:
-            raise ValueError(
-                f"column {name!r} of {domain.name} holds {dtype}, which is neither number nor "
-                "text; turn it into one of them or leave it out"
-            )
-    return numbers, words
-
-
-def _numbers(domain: Domain, names: list[str]) -> NDArray[Any]:
-    table = nw.from_native(domain.X, eager_only=True)
-    columns = []
-    for name in names:
-        try:
-            values = [np.nan if v is None else float(v) for v in table[name].to_list()]
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"column {name!r} holds numbers in the source, but in {domain.name}: {error}"
-            ) from error
-        columns.append(values)
-    return np.array(columns, dtype=np.float64).T
-
-
-def _words(domain: Domain, names: list[str]) -> NDArray[Any]:
-    table = nw.from_native(domain.X, eager_only=True)
-    columns = [["" if _is_missing(v) else str(v) for v in table[n].to_list()] for n in names]
-    return np.array(columns, dtype=object).T
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    encoder = TableEncoder().fit(source.X)
+    first, second = (d.with_(X=encoder.transform(d.X)) for d in (source, target))
+    return first, second
 
 
 def predictions_csv(adapted: Adapted) -> str:

@@ -24,7 +24,7 @@ from shiftlab.stats.calibration import (
     Calibration,
     select_calibration,
 )
-from shiftlab.stats.label_fit import LabelFitResult, mixture_moments
+from shiftlab.stats.label_fit import LabelFitResult, MixtureMoments, mixture_moments
 from shiftlab.stats.label_shift import confusion_matrix, rlls_prior, shrunken_prior
 from shiftlab.stats.priors import bbse_prior, em_prior
 from shiftlab.supervised import fit_estimator, rows_for
@@ -296,8 +296,12 @@ def estimate_prior(
             "no change of the class shares explains the target's rows (held-out misfit "
             f"{tested.misfit:.3f}, p = {tested.p_value:.1g}), so P(X|Y) differs as well"
         )
+    elif len(target_probabilities) < 2:
+        reason = "the target has 1 row, which says next to nothing about shares"
     elif method in ("auto", "em"):
-        prior, strength, reason = _by_likelihood(method, fit, source_prior, target_probabilities)
+        prior, strength, reason = _by_likelihood(
+            method, fit, source_prior, target_probabilities, tested is not None
+        )
     else:
         prior, reason = _by_moments(method, fit, source_prior, source, target_probabilities)
     if reason is None and _is_unsupported_edge(prior, source_prior, target_probabilities):
@@ -312,37 +316,50 @@ def estimate_prior(
 
 SINGULAR = 1e4  # a condition number with which classes get the same predictions
 UNKNOWN = 0.25  # a standard error of a share with which nothing is known about it
+UNTESTED = 0.1  # the same, where label shift could not be tested
+APART = 0.1  # a distance of two estimates, below which neither harms much
 
 
 def _by_likelihood(
-    method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats
+    method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats, tested: bool
 ) -> tuple[Floats, float, str | None]:
-    error = _standard_error(fit)
-    if error > UNKNOWN:
+    moments = _moments(fit)
+    error = np.inf if moments is None else float(moments.standard_error.max())
+    if moments is None or error > (UNKNOWN if tested else UNTESTED):
         reason = (
             f"a share could be read off the classifier's predictions with a standard error of "
             f"{min(error, 1.0):.2f} at best: it hardly tells the classes apart, or the rows are "
             "too few"
         )
+        return source_prior, 0.0, reason if tested else f"{reason} (nor can label shift be tested)"
+    fitted = em_prior(probabilities, source_prior)
+    if not fitted.converged:
+        return source_prior, 0.0, f"EM has not converged in {fitted.n_iter} steps"
+    apart, p_value = _disagreement(fitted.prior, moments)
+    if apart > APART and p_value <= 0.05:
+        reason = (
+            "the shares under which the target's rows are most probable are not those that the "
+            f"mean predictions give (a distance of {apart:.2f}, p = {p_value:.1g}), so the "
+            "probabilities are wrong, or rows of a kind that the source lacks lead them"
+        )
         return source_prior, 0.0, reason
     if method == "em":
-        fitted = em_prior(probabilities, source_prior)
-        if not fitted.converged:
-            return source_prior, 0.0, f"EM has not converged in {fitted.n_iter} steps"
         return fitted.prior, 0.0, None
     shrunken = shrunken_prior(probabilities, source_prior)
     return shrunken.prior, shrunken.strength, None
 
 
-def _standard_error(fit: CrossFit) -> float:
-    """Return the largest standard error of a share by moments, the rows of both sides counted.
+def _moments(fit: CrossFit) -> MixtureMoments | None:
+    """Return the prior by moments, or None where the predictions are the same for some classes.
 
-    It needs no trust in the calibration, which can make noise look like knowledge. A class with a
-    single row is left out: it is believed as far as its neighbours are.
+    Its standard errors count the rows of both sides and need no trust in the calibration, which
+    can make noise look like knowledge. A class with a single row is left out: it is believed as
+    far as its neighbours are.
     """
-    known = np.flatnonzero(np.bincount(fit.codes, minlength=fit.probabilities.shape[1]) >= 2)
+    k = fit.probabilities.shape[1]
+    known = np.flatnonzero(np.bincount(fit.codes, minlength=k) >= 2)
     if len(known) < 2:
-        return np.inf
+        return None
     rows = np.isin(fit.codes, known)
     moments = mixture_moments(
         fit.probabilities[rows][:, known],
@@ -350,8 +367,22 @@ def _standard_error(fit: CrossFit) -> float:
         fit.target_probabilities[:, known],
     )
     if moments.condition > SINGULAR or not np.isfinite(moments.standard_error).all():
-        return np.inf
-    return float(moments.standard_error.max())
+        return None
+    return moments
+
+
+def _disagreement(prior: Floats, moments: MixtureMoments) -> tuple[float, float]:
+    """Return the distance of a prior by EM from that by moments, and a p-value.
+
+    Under label shift both estimate the same, and EM is the more certain one (Hausman's test):
+    their difference varies less than the moments do, with whose errors it is compared.
+    """
+    if len(prior) != len(moments.prior):
+        return 0.0, 1.0
+    apart = prior - moments.prior
+    # The k differences sum to zero.
+    statistic = apart @ np.linalg.pinv(moments.covariance, rcond=1e-10, hermitian=True) @ apart
+    return float(0.5 * np.abs(apart).sum()), float(chi2.sf(statistic, len(prior) - 1))
 
 
 def _is_unsupported_edge(prior: Floats, source_prior: Floats, probabilities: Floats) -> bool:

@@ -12,12 +12,24 @@ from scipy.stats import norm
 from sklearn.decomposition import TruncatedSVD
 
 from shiftlab.domain import Domain
-from shiftlab.stats.label_fit import LabelFitResult, label_fit_test, mixture_moments
-from shiftlab.stats.learners import BlendedClassifier
+from shiftlab.stats.label_fit import (
+    LabelFitResult,
+    LabelView,
+    learnt_label_fit,
+    mixture_moments,
+)
 from shiftlab.stats.priors import em_prior
 from shiftlab.validation import numeric_rows
 
-__all__ = ["copies", "is_label_shift_plausible", "label_shift_fit"]
+__all__ = [
+    "copies",
+    "discount_copies",
+    "halves",
+    "is_label_shift_plausible",
+    "label_shift_fit",
+    "reduction",
+    "some_rows",
+]
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +38,7 @@ SMALLEST_MISFIT = 0.02  # a smaller one does not move a prior by much, however c
 ROWS = 2000  # of each side
 COLUMNS = 64  # more are reduced to as many principal directions
 WORST_CONDITION = 50.0
+WORST_ERROR = 0.25  # of a share, with which poor predictions of many rows still tell it
 
 
 def is_label_shift_plausible(fit: LabelFitResult | None) -> bool:
@@ -54,13 +67,11 @@ def label_shift_fit(
 ) -> LabelFitResult | None:
     """Test whether the target's rows are a mixture of the source's classes.
 
-    On one half of the rows a classifier learns what tells the target from the source after the
-    source's classes are weighted to the estimated prior; on the other half
-    :func:`shiftlab.stats.label_fit.label_fit_test` asks whether its score is higher than any
-    mixture of classes allows. Both ways round are averaged, whose standard deviation is at most
-    one under label shift. The classifier sees the columns (as 64 principal directions where
-    there are more; none of a data frame with text) and the predictions. At most 2,000 rows of
-    each side are used; about a second.
+    By :func:`shiftlab.stats.label_fit.learnt_label_fit`: on one half of the rows a classifier
+    learns what tells the target from the source after the source's classes are weighted to the
+    estimated prior; on the other half its score is tested. The classifier sees the columns (as
+    64 principal directions where there are more; none of a data frame with text) and the
+    predictions. At most 2,000 rows of each side are used; about a second.
 
     Parameters
     ----------
@@ -83,8 +94,8 @@ def label_shift_fit(
         None where there are too few rows, or predictions that do not tell the classes apart.
     """
     kept = np.flatnonzero(np.bincount(codes, minlength=probabilities.shape[1]) >= 4)
-    rows = _some(np.flatnonzero(np.isin(codes, kept)), rng)
-    target_rows = _some(np.arange(target.n_rows), rng)
+    rows = some_rows(np.flatnonzero(np.isin(codes, kept)), rng)
+    target_rows = some_rows(np.arange(target.n_rows), rng)
     kept = np.flatnonzero(np.bincount(codes[rows], minlength=probabilities.shape[1]) >= 4)
     rows = rows[np.isin(codes[rows], kept)]
     if len(kept) < 2 or len(target_rows) < 10:
@@ -92,52 +103,47 @@ def label_shift_fit(
     p = probabilities[rows][:, kept]
     t = target_probabilities[target_rows][:, kept]
     c = np.searchsorted(kept, codes[rows])
-    if mixture_moments(p, c, t).condition > WORST_CONDITION:
+    moments = mixture_moments(p, c, t)
+    if moments.condition > WORST_CONDITION and not (moments.standard_error < WORST_ERROR).all():
         return None
     source, target = source.take(rows), target.take(target_rows)
     X, Z = _columns(source, p, target, t)
     kin, target_kin = copies(source.X, c), copies(target.X)
-    half, target_half = _halves(c, kin, rng), _halves(np.zeros(len(t), np.intp), target_kin, rng)
-    seed = int(rng.randint(2**31 - 1))
-    ways = []
-    for learn in (0, 1):
-        a, b, d, e = half == learn, half != learn, target_half == learn, target_half != learn
-        ways.append(_one_way((X[a], p[a], c[a], Z[d], t[d]), (X[b], p[b], c[b], Z[e], t[e]), seed))
-    statistic, misfit, error = np.mean(
-        [(r.statistic, r.misfit, r.standard_error) for r in ways], axis=0
-    )
-    # Copies of a row say no more than the row itself.
-    times = np.bincount(target_kin)
-    statistic /= np.sqrt(np.square(times).sum() / times.sum())
-    return LabelFitResult(float(statistic), float(norm.sf(statistic)), float(misfit), float(error))
+
+    def view(learn: NDArray[np.bool_], target_learn: NDArray[np.bool_]) -> LabelView:
+        shares = np.bincount(c[learn], minlength=len(kept)) / learn.sum()
+        # Less than one where a rare class was left out.
+        total = t[target_learn].sum(axis=1, keepdims=True)
+        known = total[:, 0] > 1e-6
+        weight = np.ones(len(c))
+        if known.any() and shares.all():
+            found = em_prior(t[target_learn][known] / total[known], shares).prior
+            weight = (found / shares)[c]
+        look = reduction(X[learn], Z[target_learn])
+        seen, target_seen = (np.log(np.maximum(rows, 1e-6)) for rows in (p, t))
+        return LabelView(
+            weight, np.hstack([look(X), seen]), np.hstack([look(Z), target_seen]), p, t
+        )
+
+    half = halves(c, kin, rng)
+    target_half = halves(np.zeros(len(t), np.intp), target_kin, rng)
+    found = learnt_label_fit(view, c, half, target_half, int(rng.randint(2**31 - 1)))
+    return discount_copies(found, target_kin)
 
 
-def _one_way(learn: tuple[Any, ...], test: tuple[Any, ...], seed: int) -> LabelFitResult:
-    """Learn what tells the sides apart on some rows, test on others."""
-    X, p, c, Z, t = learn
-    shares = np.bincount(c) / len(c)
-    total = t.sum(axis=1, keepdims=True)  # less than one where a rare class was left out
-    known = total[:, 0] > 1e-6
-    weight = np.ones(len(c))
-    if known.any():
-        weight = (em_prior(t[known] / total[known], shares).prior / shares)[c]
-    look = _reduction(X, Z)
-    is_target = np.repeat([False, True], [len(X), len(Z)])
-    # Both sides weigh the same, so that the score is about shape and not about sizes.
-    balance = np.append(weight / weight.sum(), np.full(len(Z), 1 / len(Z)))
-    scorer = BlendedClassifier(random_state=seed)
-    scorer.fit(np.vstack([look(X, p), look(Z, t)]), is_target, balance * len(is_target) / 2)
-    X, p, c, Z, t = test
-    return label_fit_test(
-        scorer.predict_proba(look(X, p))[:, 1], p, c, scorer.predict_proba(look(Z, t))[:, 1], t
-    )
+def discount_copies(found: LabelFitResult, kin: NDArray[np.intp]) -> LabelFitResult:
+    """Return the result as if copies of a target row said no more than the row itself."""
+    times = np.bincount(kin)
+    statistic = found.statistic / float(np.sqrt(np.square(times).sum() / times.sum()))
+    return found._replace(statistic=statistic, p_value=float(norm.sf(statistic)))
 
 
-def _some(rows: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
+def some_rows(rows: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
+    """Return all rows, or 2,000 of them at random."""
     return rows if len(rows) <= ROWS else np.sort(rng.choice(rows, ROWS, replace=False))
 
 
-def _halves(
+def halves(
     codes: NDArray[np.intp], kin: NDArray[np.intp], rng: np.random.RandomState
 ) -> NDArray[np.intp]:
     """Deal the rows of each class into two halves, equal rows into the same one."""
@@ -194,16 +200,17 @@ def _columns(source: Domain, p: Floats, target: Domain, t: Floats) -> tuple[Any,
     return X, Z
 
 
-def _reduction(X: Any, Z: Any) -> Callable[[Any, Floats], Floats]:
-    """Return what makes of columns and predictions the few that the classifier sees."""
+def reduction(X: Any, Z: Any) -> Callable[[Any], Floats]:
+    """Return what makes of columns the few that a classifier sees, learnt on these rows only.
+
+    Directions of all target rows would fit them better than the source's.
+    """
     directions = None
     if X.shape[1] > COLUMNS:
-        # Learnt on these rows only: directions of all target rows would fit them better.
         both = sp.vstack([X, Z]) if sp.issparse(X) else np.vstack([X, Z])
         directions = TruncatedSVD(COLUMNS, random_state=0).fit(both)
 
-    def look(rows: Any, predicted: Floats) -> Floats:
-        columns = rows if directions is None else directions.transform(rows)
-        return np.hstack([columns, np.log(np.maximum(predicted, 1e-6))])
+    def look(rows: Any) -> Floats:
+        return np.asarray(rows if directions is None else directions.transform(rows))
 
     return look

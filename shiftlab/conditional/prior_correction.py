@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.conditional.estimation import (
     METHODS,
     class_shares,
@@ -59,8 +60,10 @@ class PriorCorrection(Adapter):
     kitchenware differ in their words, and the difference is read as a change of opinion. So it
     refuses, keeps the source's prior and warns, when no mixture of the source's classes explains
     the target's rows (a test with level .01), when the classifier or the rows tell too little
-    about a share, or when a class vanishes without support. It cannot see a class that the
-    source does not have.
+    about a share (the less may be told where label shift cannot be tested), when maximum
+    likelihood contradicts the mean predictions, or when a class vanishes without support. The
+    probabilities are then only calibrated. It cannot see a class that the source does not have.
+    With some ten rows of a class and an overconfident classifier it can still lose.
 
     Time: ``cv + 1`` fits of the estimator, about a second for the test, and O(n k^2) for each
     of some ten steps. Memory O(n k).
@@ -206,6 +209,7 @@ class PriorCorrection(Adapter):
                 "PriorCorrection needs a source with at least 2 classes; got 1 class, "
                 f"{source.y[0]!r}"
             )
+        warn_of_contradictions(source, "PriorCorrection")
         self.adapter_: Adapter | None = None
         self._bound: Domain | None = target
         if self._adapts_first():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -12,50 +13,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
+from shiftlab.conditional.label_shift_fit import is_label_shift_plausible
+from shiftlab.conditional.target_shift_fit import is_scale, label_basis, target_shift_fit
 from shiftlab.domain import Domain
 from shiftlab.stats.kernels import NystroemMap, median_distance, pooled_spread
 from shiftlab.stats.weights import effective_sample_size
 from shiftlab.validation import numeric_rows
 
-__all__ = ["TargetShift", "label_basis", "target_shift_weights"]
+__all__ = ["TargetShift", "target_shift_weights"]
 
 Floats = NDArray[np.float64]
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-MANY_VALUES = 20  # numbers with more different values are a scale, not names of classes
-
-
-def label_basis(y: NDArray[Any], n_knots: int) -> Floats:
-    """Return functions of Y that sum to one: its classes, or bumps at quantiles of its scale.
-
-    O(n k).
-
-    Parameters
-    ----------
-    y : ndarray of shape (n,)
-        Labels or numbers.
-    n_knots : int
-        Number of bumps for numbers with more than 20 different values.
-
-    Returns
-    -------
-    ndarray of shape (n, k)
-        Non-negative; rows sum to one. Bumps are triangles, so that weights are piecewise linear
-        in Y.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> label_basis(np.array(["a", "b", "a"]), 5).tolist()
-    [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
-    >>> label_basis(np.arange(101.0), 3)[25].tolist()
-    [0.5, 0.5, 0.0]
-    """
-    values, codes = np.unique(y, return_inverse=True)
-    if values.dtype.kind not in "iuf" or len(values) <= MANY_VALUES:
-        return np.eye(len(values))[codes]
-    knots = np.unique(np.quantile(y, np.linspace(0, 1, n_knots)))
-    return np.stack([np.interp(y, knots, unit) for unit in np.eye(len(knots))], axis=1)
 
 
 def target_shift_weights(
@@ -145,9 +115,11 @@ class TargetShift(Adapter):
 
     It helps under target shift, ``P(X|Y)`` the same on both sides and ``P(Y)`` moved: houses of
     the same kinds, more of the dear ones. It harms when ``P(X|Y)`` moved instead: the same houses
-    after prices rose.
+    after prices rose. So it refuses, keeps the weights as they came and warns, when no weights on
+    Y explain the target's rows (a test with level .01, on at most 2,000 rows of each side).
 
-    Time O(n (m^2 + m k)) with m landmarks and k knots; memory O(n m).
+    Time O(n (m^2 + m k)) with m landmarks and k knots, and about a second for the test; memory
+    O(n m).
 
     Parameters
     ----------
@@ -170,6 +142,10 @@ class TargetShift(Adapter):
         Weights of the labelled source rows, of mean one.
     effective_sample_size_ : float
         Rows that the weighted source is worth.
+    label_shift_fit_ : LabelFitResult or None
+        The test that P(X|Y) is the same; None where it could not be done.
+    refused_ : str or None
+        Why the weights were kept as they came, if they were.
 
     Raises
     ------
@@ -234,9 +210,37 @@ class TargetShift(Adapter):
         chosen = rng.choice(len(both), min(self.n_landmarks, len(both)), replace=False)
         embed = NystroemMap(both[chosen], median_distance(both, rng))
         basis = label_basis(source.y, self.n_knots)
+        if not is_scale(source.y):
+            warn_of_contradictions(source, "TargetShift")
         own = source.weight
-        coefficients = target_shift_weights(embed(X), basis, embed(Z), rng, own)
-        ratio = np.minimum(basis @ coefficients, self.max_weight)
+        features, target_features = embed(X), embed(Z)
+
+        def weigh(rows: Any, target_rows: Any) -> Floats:
+            found = target_shift_weights(
+                features[rows],
+                basis[rows],
+                target_features[target_rows],
+                rng,
+                None if own is None else own[rows],
+            )
+            return np.asarray(np.minimum(basis[rows] @ found, self.max_weight))
+
+        ratio = weigh(np.arange(len(X)), np.arange(len(Z)))
+        self.refused_: str | None = None
+        self.label_shift_fit_ = target_shift_fit(X, source.y, Z, own, weigh, self.n_knots, rng)
+        if not is_label_shift_plausible(self.label_shift_fit_):
+            assert self.label_shift_fit_ is not None
+            self.refused_ = (
+                "no weights on Y explain the target's rows (held-out misfit "
+                f"{self.label_shift_fit_.misfit:.3f}, p = {self.label_shift_fit_.p_value:.1g}), "
+                "so P(X|Y) differs"
+            )
+            warnings.warn(
+                f"TargetShift keeps the source's weights: {self.refused_}",
+                UserWarning,
+                stacklevel=3,
+            )
+            ratio = np.ones(len(ratio))
         weights = ratio if own is None else ratio * own
         self.weights_ = weights / weights.mean()
         self.effective_sample_size_ = effective_sample_size(self.weights_)

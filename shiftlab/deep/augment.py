@@ -70,6 +70,11 @@ class Augmentation:
         Gain uniform in ``1 +- contrast``, offset uniform in ``+- contrast``.
     noise : float, default=0.1
         The noise's standard deviation is uniform in [0, noise].
+    background : float, default=0.0
+        Chance that an image, brought to values x in [0, 1], becomes ``b + x (1 - 2 b)`` for a
+        smooth random field b of colours, and is standardised again: what was dark shows b,
+        what was bright its negative. It makes a net that was trained on plain
+        backgrounds read strokes on textured ones.
 
     Examples
     --------
@@ -85,11 +90,13 @@ class Augmentation:
     polarity: float = 0.5
     contrast: float = 0.3
     noise: float = 0.1
+    background: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse strengths that make no sense."""
         upper = {"rotation": 180.0, "scale": 0.6, "shift": 1.0, "polarity": 1.0, "contrast": 0.95}
-        for name in ("rotation", "scale", "shift", "polarity", "contrast", "noise"):
+        upper["background"] = 1.0
+        for name in ("rotation", "scale", "shift", "polarity", "contrast", "noise", "background"):
             value = getattr(self, name)
             limit = upper.get(name, float("inf"))
             if not 0.0 <= value <= limit:
@@ -125,6 +132,9 @@ class Augmentation:
             # Border padding: a frame of zeros would draw an edge around every
             # photograph, and gray images have no neutral value either.
             batch = F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
+        if self.background:
+            drawn = torch.rand(n, 1, 1, 1, generator=generator, device=batch.device)
+            batch = torch.where(drawn < self.background, _on_field(batch, generator), batch)
         if self.polarity:
             batch = torch.where(self._swapped(batch, generator), -batch, batch)
         if self.contrast:
@@ -147,3 +157,32 @@ class Augmentation:
         if channels == 1:
             return together
         return torch.where(draw(1) < 0.5, together, draw(channels) < self.polarity)
+
+
+_CELLS = (3, 6, 10, 18)
+"""Cells along a side of the layers that a random field is the sum of: from clouds to grain."""
+
+
+def _on_field(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Show a batch on random fields: ``b + x (1 - 2 b)``, standardised again."""
+    n, channels, height, width = batch.shape
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=batch.device)
+
+    low, high = batch.amin((1, 2, 3), keepdim=True), batch.amax((1, 2, 3), keepdim=True)
+    unit = (batch - low) / (high - low).clamp_min(1e-6)
+    # One colour for the whole, and a texture of brightness with a little colour. Where the texture
+    # is deep the values are cut off at black and white, which makes hard edges.
+    field = draw(n, 1, 1, 1) + 0.4 * (draw(n, channels, 1, 1) - 0.5)
+    depth = 0.2 * 20.0 ** draw(n, 1, 1, 1)
+    share = draw(n, len(_CELLS), 1, 1) ** 2
+    share = share / share.sum(dim=1, keepdim=True)
+    for layer, cells in enumerate(_CELLS):
+        coarse = draw(n, 1, cells, cells) - 0.5 + 0.3 * (draw(n, channels, cells, cells) - 0.5)
+        smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
+        field = field + depth * share[:, layer : layer + 1] * smooth
+    field = field.clamp(0.0, 1.0)
+    shown = field + unit * (1.0 - 2.0 * field)
+    std, mean = torch.std_mean(shown, dim=(1, 2, 3), keepdim=True, correction=0)
+    return ((shown - mean) / std.clamp_min(1e-2)).contiguous(memory_format=torch.channels_last)

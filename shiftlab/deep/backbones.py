@@ -155,8 +155,118 @@ def digit_cnn(in_channels: int, n_classes: int) -> BlockNet:
     return BlockNet(features, nn.Linear(128, n_classes))
 
 
-BACKBONES: dict[str, Callable[[int, int], BlockNet]] = {"digit_cnn": digit_cnn}
-"""Backbones by name; each is called with (in_channels, n_classes)."""
+def lenet(in_channels: int, n_classes: int) -> BlockNet:
+    """Build the LeNet of the domain adaptation literature, for images of 28 x 28 pixels.
+
+    Convolutions of 20 and 50 maps (5 x 5, no padding, 2 x 2 max pooling), 500 hidden units and a
+    linear head: 431,080 weights for gray images. No batch norm.
+
+    Parameters
+    ----------
+    in_channels : int
+        1 for gray images, 3 for colour.
+    n_classes : int
+        Outputs of the head.
+
+    Returns
+    -------
+    BlockNet
+        Blocks "conv1", "conv2", "fc" and the head.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner. Gradient-based learning applied to document
+    recognition. Proceedings of the IEEE, 1998.
+
+    Examples
+    --------
+    >>> net = lenet(1, 10)
+    >>> tuple(net(torch.zeros(2, 1, 28, 28)).shape), sum(p.numel() for p in net.parameters())
+    ((2, 10), 431080)
+    """
+    conv1 = [nn.Conv2d(in_channels, 20, 5), nn.MaxPool2d(2), nn.ReLU()]
+    conv2 = [nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU()]
+    fc = [nn.Flatten(), nn.Linear(800, 500), nn.ReLU()]
+    blocks = {"conv1": conv1, "conv2": conv2, "fc": fc}
+    features: OrderedDict[str, nn.Module] = OrderedDict(
+        (name, nn.Sequential(*layers)) for name, layers in blocks.items()
+    )
+    return BlockNet(nn.Sequential(features), nn.Linear(500, n_classes))
+
+
+class Scale(nn.Module):
+    """Bring columns to mean 0 and standard deviation 1, by numbers that are set once.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_columns))
+        self.register_buffer("std", torch.ones(n_columns))
+
+    def set_from(self, samples: list[Tensor]) -> None:
+        """Take mean and standard deviation from samples that count the same, whatever their size.
+
+        Parameters
+        ----------
+        samples : list of Tensor, each of shape (n, n_columns)
+        """
+        means = torch.stack([rows.double().mean(dim=0) for rows in samples])
+        squares = torch.stack([rows.double().var(dim=0, correction=0) for rows in samples])
+        mean = means.mean(dim=0)
+        std = (squares + (means - mean) ** 2).mean(dim=0).sqrt()
+        self.mean.copy_(mean)
+        # A constant column stays constant; dividing by its rounding error would make it noise.
+        self.std.copy_(torch.where(std > 1e-6 * mean.abs(), std, 1.0))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Scale a batch, shape (n, n_columns)."""
+        return (batch - self.mean) / self.std
+
+
+def mlp(in_channels: int, n_classes: int) -> BlockNet:
+    """Build a small net for tables: two layers of 64 units with batch norm and ReLU.
+
+    Columns are brought to mean 0 and standard deviation 1 first; a training sets the numbers.
+
+    Parameters
+    ----------
+    in_channels : int
+        Columns of the table.
+    n_classes : int
+        Outputs of the head.
+
+    Returns
+    -------
+    BlockNet
+        Blocks "scale", "fc1", "fc2" and the head.
+
+    Examples
+    --------
+    >>> mlp(5, 2).block_names
+    ['scale', 'fc1', 'fc2']
+    """
+
+    def layer(n_in: int) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(n_in, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())
+
+    blocks = [("scale", Scale(in_channels)), ("fc1", layer(in_channels)), ("fc2", layer(64))]
+    return BlockNet(nn.Sequential(OrderedDict(blocks)), nn.Linear(64, n_classes))
+
+
+BACKBONES: dict[str, Callable[[int, int], BlockNet]] = {
+    "digit_cnn": digit_cnn,
+    "lenet": lenet,
+    "mlp": mlp,
+}
+"""Backbones by name; each is called with (channels or columns, n_classes)."""
 
 
 def as_block_net(module: Any) -> BlockNet:
@@ -205,7 +315,7 @@ def build_backbone(name: str, in_channels: int, n_classes: int) -> BlockNet:
     name : str
         A key of :data:`BACKBONES`.
     in_channels : int
-        Channels of the images.
+        Channels of the images, columns of the table for "mlp".
     n_classes : int
         Outputs of the head.
 

@@ -113,7 +113,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 @contextmanager
-def accelerator_on(device: torch.device, precision: str) -> Iterator[Any]:
+def accelerator_on(device: torch.device, precision: str, accumulate: int = 1) -> Iterator[Any]:
     """Give an Accelerator for this device and precision, and leave no trace of it.
 
     Accelerate keeps its device and precision once a process: a second
@@ -128,6 +128,8 @@ def accelerator_on(device: torch.device, precision: str) -> Iterator[Any]:
         A device from :func:`resolve_device`.
     precision : str
         A precision from :func:`resolve_precision`.
+    accumulate : int, default=1
+        Backward passes whose mean is one gradient.
 
     Yields
     ------
@@ -141,7 +143,11 @@ def accelerator_on(device: torch.device, precision: str) -> Iterator[Any]:
             state._shared_state.clear()
         try:
             with patch_environment(ACCELERATE_TORCH_DEVICE=str(device)):
-                yield Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+                yield Accelerator(
+                    cpu=device.type == "cpu",
+                    mixed_precision=precision,
+                    gradient_accumulation_steps=accumulate,
+                )
         finally:
             for state, values in zip(singletons, kept, strict=True):
                 state._shared_state.clear()
@@ -149,7 +155,7 @@ def accelerator_on(device: torch.device, precision: str) -> Iterator[Any]:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[dict[str, torch.Generator]]:
     """Run a block under this seed and give torch's generators back as they were.
 
     Weight initialisation and dropout draw from torch's own generators; only
@@ -161,6 +167,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         The seed inside the block.
     device : torch.device
         Its generator is seeded and restored together with the CPU's.
+
+    Yields
+    ------
+    dict of str to torch.Generator
+        The generators that are under the seed.
 
     Examples
     --------
@@ -178,13 +189,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         elif device.type == "mps":
             other = torch.mps.get_rng_state()
         try:
+            generators = {"cpu": torch.default_generator}
             torch.default_generator.manual_seed(seed)
             if device.type == "cuda":
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)
+                generators["device"] = torch.cuda.default_generators[device.index]
             elif device.type == "mps":
                 torch.mps.manual_seed(seed)
-            yield
+                generators["device"] = torch.mps._get_default_mps_generator()
+            yield generators
         finally:
             torch.random.set_rng_state(cpu)
             if device.type == "cuda":

@@ -16,7 +16,7 @@ _PART_OF_FREE_MEMORY = 0.5
 
 
 def as_image_array(
-    images: Any, *, name: str = "images", shape: tuple[int, int, int] | None = None
+    images: Any, *, name: str = "images", shape: tuple[int, ...] | None = None
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Check images and give them the shape (n, height, width, channels), uncopied.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shiftlab.deep.backbones import BlockNet, as_block_net, build_backbone
 from shiftlab.deep.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from shiftlab.deep.devices import resolve_device, seeded
-from shiftlab.deep.images import ImageStore, as_image_array
+from shiftlab.deep.inputs import as_input_array, make_store
 from shiftlab.deep.training import History
 
 __all__ = ["TrainedNet"]
@@ -36,7 +36,7 @@ class TrainedNet:
     classes : ndarray, shape (k,)
         Label of each output.
     image_shape : tuple of int
-        (height, width, channels) of its images.
+        (height, width, channels) of its images; (columns,) for a network of tables.
     backbone : str, default=""
         The name it was built by; empty for a network of the caller's own.
     device : str or torch.device, default="auto"
@@ -58,7 +58,7 @@ class TrainedNet:
         self,
         net: BlockNet,
         classes: NDArray[Any],
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         *,
         backbone: str = "",
         device: str | torch.device = "auto",
@@ -67,14 +67,15 @@ class TrainedNet:
         self.device = resolve_device(device)
         self.net = net.to(self.device).eval()
         self.classes = np.asarray(classes)
-        self.image_shape = (int(image_shape[0]), int(image_shape[1]), int(image_shape[2]))
+        self.image_shape = tuple(int(length) for length in image_shape)
         self.backbone = backbone
         self.history = history
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.image_shape))
+        kind = "images" if len(self.image_shape) == 3 else "columns"
         name = self.backbone or "own network"
-        return f"TrainedNet({name}, {len(self.classes)} classes, images {size})"
+        return f"TrainedNet({name}, {len(self.classes)} classes, {kind} {size})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle from the CPU, so that a GPU's net opens on a machine without one."""
@@ -93,12 +94,12 @@ class TrainedNet:
         self.net = self.net.to(device)
 
     def _run(self, images: Any, *, scores: bool) -> NDArray[np.float32]:
-        array = as_image_array(images, shape=self.image_shape)
+        array = as_input_array(images, shape=self.image_shape)
         if len(array) == 0:
             # Reductions over no image warn; one blank image gives the output's width.
-            blank = np.zeros((1, *self.image_shape), dtype=np.uint8)
+            blank = np.zeros((1, *self.image_shape), dtype=array.dtype)
             return self._run(blank, scores=scores)[:0]
-        store = ImageStore(array, self.device)
+        store = make_store(array, self.device)
         self.net.eval()
         out: list[Tensor] = []
         with torch.inference_mode():
@@ -279,7 +280,7 @@ class TrainedNet:
             net = copy.deepcopy(as_block_net(backbone))
         elif name:
             with seeded(0, torch.device("cpu")):
-                net = build_backbone(name, int(shape[2]), len(classes))
+                net = build_backbone(name, int(shape[-1]), len(classes))
         else:
             raise ValueError(
                 f"{os.fspath(path)} holds a network of your own; give it as backbone= so that it "

@@ -1,11 +1,13 @@
-"""The one training loop: AdamW, one-cycle rate, clipping, early stopping, own random state."""
+"""The one training loop: AdamW, schedules, clipping, early stopping, resuming, own random state."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,12 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from shiftlab.deep.batches import draw_epoch, steps_an_epoch
 from shiftlab.deep.devices import accelerator_on, seeded
+from shiftlab.deep.schedules import SCHEDULES
+from shiftlab.deep.snapshot import Snapshot
 
-__all__ = ["History", "Plan", "TrainingError", "batch_sizes", "fit_loop", "one_cycle"]
+__all__ = ["History", "Hooks", "Plan", "TrainingError", "fit_loop"]
 
 
 class TrainingError(RuntimeError):
@@ -41,6 +46,11 @@ class Plan:
         Largest Euclidean norm of the whole gradient.
     patience : int or None, default=None
         Stop after this many epochs without a lower validation loss.
+    schedule : {"one_cycle", "cosine", "step", "constant"}, default="one_cycle"
+        How the learning rate moves.
+    accumulate : int, default=1
+        Batches whose gradients are averaged for one step of the optimiser,
+        where the device has no memory for larger batches.
     """
 
     epochs: int
@@ -49,10 +59,12 @@ class Plan:
     weight_decay: float = 0.0
     clip: float = 1.0
     patience: int | None = None
+    schedule: str = "one_cycle"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         """Refuse lengths and sizes that make no training."""
-        lowest = {"epochs": 1, "batch_size": 2, "min_steps": 1, "patience": 1}
+        lowest = {"epochs": 1, "batch_size": 2, "min_steps": 1, "patience": 1, "accumulate": 1}
         for name, least in lowest.items():
             value = getattr(self, name)
             if name == "patience" and value is None:
@@ -61,6 +73,8 @@ class Plan:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
         if not 0.0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay!r}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {list(SCHEDULES)}, got {self.schedule!r}")
 
 
 @dataclass
@@ -76,71 +90,18 @@ class History:
     best_epoch : int or None
         The epoch (from 0) whose weights were kept; None for the last one
         because there was no validation.
+    source_loss : list of float
+        Mean cross-entropy on the source's labels in each epoch of an adaptation.
+    target_share : list of float
+        The largest class among those that an adaptation predicted for the
+        target in each epoch, as a part of them.
     """
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int | None = None
-
-
-def one_cycle(progress: float, warmup: float = 0.2) -> float:
-    """Compute the one-cycle factor on the learning rate (Smith, 2018).
-
-    Half a cosine from 1/25 up to 1 in the first `warmup` of the training, and
-    half a cosine down to 1/10,000 in the rest.
-
-    Parameters
-    ----------
-    progress : float
-        Part of the steps done, in [0, 1].
-    warmup : float, default=0.2
-        Where the peak lies.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> [round(one_cycle(p), 4) for p in (0.0, 0.2, 1.0)]
-    [0.04, 1.0, 0.0001]
-    """
-    if progress < warmup:
-        low, part = 1 / 25, 1.0 - progress / warmup
-    else:
-        low, part = 1e-4, (progress - warmup) / (1.0 - warmup)
-    return low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * min(part, 1.0)))
-
-
-def batch_sizes(n: int, batch_size: int) -> list[int]:
-    """Cut n rows into batches, none of a single row, which batch norm cannot take.
-
-    A last batch of one row joins the batch before it.
-
-    Parameters
-    ----------
-    n : int
-        Rows.
-    batch_size : int
-        Rows of a full batch, at least 2.
-
-    Returns
-    -------
-    list of int
-        Their sum is n.
-
-    Examples
-    --------
-    >>> batch_sizes(9, 4), batch_sizes(10, 4)
-    ([4, 5], [4, 4, 2])
-    """
-    full, rest = divmod(n, batch_size)
-    sizes = [batch_size] * full
-    if rest == 1 and full:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
+    source_loss: list[float] = field(default_factory=list)
+    target_share: list[float] = field(default_factory=list)
 
 
 def _parameter_groups(
@@ -159,9 +120,9 @@ def _parameter_groups(
 
 
 @contextmanager
-def _progress_bar(shown: bool, text: str, total: int) -> Iterator[Callable[[str], None]]:
+def _progress_bar(shown: bool, text: str, total: int) -> Iterator[Callable[[str, int], None]]:
     if not shown:
-        yield lambda note: None
+        yield lambda note, epochs: None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -171,48 +132,63 @@ def _progress_bar(shown: bool, text: str, total: int) -> Iterator[Callable[[str]
     )
     with Progress(*columns) as bar:
         task = bar.add_task(text, total=total, note="")
-        yield lambda note: bar.update(task, advance=1, note=note)
+        yield lambda note, epochs: bar.update(task, advance=epochs, note=note)
 
 
-def _draw_epoch(n: int, plan: Plan, generator: torch.Generator) -> list[Tensor]:
-    """Shuffle the rows, several times over when one pass has fewer than min_steps batches."""
-    batches: list[Tensor] = []
-    while len(batches) < plan.min_steps or not batches:
-        order = torch.randperm(n, generator=generator)
-        batches.extend(torch.split(order, batch_sizes(n, plan.batch_size)))
-    return batches
+@dataclass(frozen=True)
+class Hooks:
+    """What happens around the steps of :func:`fit_loop`, beside the step itself.
+
+    Parameters
+    ----------
+    before_step : callable, default=None
+        Called with the part of the training that is done, in [0, 1].
+    after_step : callable, default=None
+        Called after the optimiser's step.
+    after_epoch : callable, default=None
+        Called after an epoch whose losses were finite, with the part that is done and
+        the history.
+    """
+
+    before_step: Callable[[float], None] | None = None
+    after_step: Callable[[], None] | None = None
+    after_epoch: Callable[[float, History], None] | None = None
 
 
 def fit_loop(
     net: nn.Module,
-    loss: Callable[[Tensor], Tensor],
-    n_rows: int,
+    loss: Callable[..., Tensor],
+    n_rows: int | Sequence[int],
     *,
     groups: list[tuple[nn.Module, float]],
     plan: Plan,
     device: torch.device,
     precision: str,
     seed: int,
-    index_device: torch.device | None = None,
+    index_device: torch.device | Sequence[torch.device] | None = None,
     validation_loss: Callable[[], float] | None = None,
+    hooks: Hooks = Hooks(),
+    snapshot: Snapshot | None = None,
     progress: bool = False,
     text: str = "training",
 ) -> History:
-    """Minimise ``E[loss(batch)]`` over the rows by AdamW with a one-cycle rate.
+    """Minimise ``E[loss(batch)]`` over the rows by AdamW.
 
     Parameters
     ----------
     net : torch.nn.Module
-        Trained in place; left in evaluation mode, with float32 weights.
+        Trained in place; left in evaluation mode, with float32 weights. All
+        modules whose state must outlive a stop are in it.
     loss : callable
-        Row indices (b,) to a scalar loss with a gradient; runs under autocast.
-    n_rows : int
-        Rows to draw from, at least 2.
+        Row indices (b,), of each set of rows, to a scalar loss with a
+        gradient; runs under autocast.
+    n_rows : int or sequence of int
+        Rows to draw from, at least 2; of several sets, see ``draw_epoch``.
     groups : list of (torch.nn.Module, float)
         Parts of the net with their peak learning rates. Parameters that ask
         for no gradient are left out.
     plan : Plan
-        Length, batch size, weight decay, clipping, patience.
+        Length, batch size, schedule, weight decay, clipping, patience.
     device : torch.device
         Where the net lies and runs.
     precision : str
@@ -220,11 +196,15 @@ def fit_loop(
     seed : int
         Of the row order and, two above it, of dropout. No global generator is
         changed.
-    index_device : torch.device or None, default=None
-        Where `loss` wants its indices; None is the CPU.
+    index_device : torch.device, sequence of them or None, default=None
+        Where `loss` wants its indices, of all sets or of each; None is the CPU.
     validation_loss : callable or None, default=None
         Called after each epoch with the net in evaluation mode. The weights of
         its lowest value are restored at the end.
+    hooks : Hooks, default=Hooks()
+        What else happens around the steps.
+    snapshot : Snapshot or None, default=None
+        Where the state is kept after each epoch, and taken up again.
     progress : bool, default=False
         Show a progress bar with the time left.
     text : str, default="training"
@@ -237,68 +217,122 @@ def fit_loop(
     Raises
     ------
     TrainingError
-        If a loss is NaN or infinite; noticed at the end of the epoch, because
-        looking at every step would make the CPU wait for the GPU.
+        If a loss is NaN or infinite (noticed at the end of the epoch, because
+        looking at every step would make the CPU wait for the GPU), or the
+        device has not enough memory. A snapshot stays that of the last epoch
+        that ended well.
     """
+    sizes = [n_rows] if isinstance(n_rows, int) else list(n_rows)
+    homes = [index_device] * len(sizes) if not isinstance(index_device, Sequence) else index_device
     generator = torch.Generator().manual_seed(seed)
     fused = device.type in {"cpu", "cuda"}
     optimiser = torch.optim.AdamW(_parameter_groups(groups, plan.weight_decay), fused=fused)
     peaks = [group["lr"] for group in optimiser.param_groups]
     trained = [p for group in optimiser.param_groups for p in group["params"]]
-    steps_an_epoch = max(len(batch_sizes(n_rows, plan.batch_size)), 1)
-    steps_an_epoch *= math.ceil(plan.min_steps / steps_an_epoch)
-    total = plan.epochs * steps_an_epoch
-    history, best, step = History(), float("inf"), 0
-    kept: dict[str, Tensor] = {}
+    schedule = SCHEDULES[plan.schedule]
+    total = plan.epochs * steps_an_epoch(sizes, plan.batch_size, plan.min_steps)
+    history, kept, start = History(), dict[str, Tensor](), 0
 
     with (
-        seeded(seed + 2, device),
-        accelerator_on(device, precision) as accelerator,
+        seeded(seed + 2, device) as generators,
+        accelerator_on(device, precision, plan.accumulate) as accelerator,
         _progress_bar(progress, text, plan.epochs) as advance,
+        _memory_errors_explained(plan, device, snapshot),
     ):
-        for epoch in range(plan.epochs):
+        own = {"rows": generator, **generators}
+        if snapshot is not None and (found := snapshot.load(net, optimiser, own)) is not None:
+            kept, saved = found
+            history, start = History(**saved), len(saved["loss"])
+            advance("resumed", start)
+        step = start * total // plan.epochs
+        optimiser.zero_grad(set_to_none=True)
+        for epoch in range(start, plan.epochs):
+            if _is_spent(plan, history):
+                break
             net.train()
             summed = torch.zeros((), device=device)
-            batches = _draw_epoch(n_rows, plan, generator)
-            for rows in batches:
-                if index_device is not None and index_device.type != "cpu":
-                    rows = rows.pin_memory() if index_device.type == "cuda" else rows
-                    rows = rows.to(index_device, non_blocking=True)
-                factor = one_cycle(step / max(total - 1, 1))
-                for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                    group["lr"] = peak * factor
+            batches = draw_epoch(sizes, plan.batch_size, plan.min_steps, generator)
+            for position, rows in enumerate(batches):
+                rows = tuple(map(_to_device, rows, homes))
+                done = step / max(total - 1, 1)
+                if hooks.before_step is not None:
+                    hooks.before_step(done)
                 with accelerator.autocast() if precision != "no" else nullcontext():
-                    value = loss(rows)
-                optimiser.zero_grad(set_to_none=True)
+                    value = loss(*rows)
                 accelerator.backward(value)
-                nn.utils.clip_grad_norm_(trained, plan.clip)
-                optimiser.step()
                 summed += value.detach()
                 step += 1
+                if step % plan.accumulate and position + 1 < len(batches):
+                    continue
+                factor = schedule(done)
+                for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                    group["lr"] = peak * factor
+                nn.utils.clip_grad_norm_(trained, plan.clip)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                if hooks.after_step is not None:
+                    hooks.after_step()
             mean = float(summed) / len(batches)
             if not math.isfinite(mean):
                 raise TrainingError(
-                    f"the training loss became {mean} in epoch {epoch + 1} of {plan.epochs}; "
-                    f"lower learning_rate (now {max(peaks):g}) or look for broken images or weights"
+                    f"the training loss became {mean} in epoch {epoch + 1} of {plan.epochs}; lower "
+                    f"learning_rate (now {max(peaks):g}) or look for broken images or weights"
+                    + _last_good(snapshot)
                 )
             history.loss.append(mean)
             note = f"loss {mean:.3f}"
             if validation_loss is not None:
                 net.eval()
                 measured = validation_loss()
+                if measured < min(history.validation_loss, default=math.inf):
+                    history.best_epoch = epoch
+                    kept = {k: v.detach().clone() for k, v in net.state_dict().items()}
                 history.validation_loss.append(measured)
                 note += f", validation {measured:.3f}"
-                if measured < best:
-                    best, history.best_epoch = measured, epoch
-                    kept = {k: v.detach().clone() for k, v in net.state_dict().items()}
-            advance(note)
-            if (
-                plan.patience is not None
-                and history.best_epoch is not None
-                and epoch - history.best_epoch >= plan.patience
-            ):
-                break
+            if hooks.after_epoch is not None:
+                hooks.after_epoch(step / total, history)
+            if snapshot is not None:
+                snapshot.save(net, optimiser, own, kept, asdict(history))
+            advance(note, 1)
     if kept:
         net.load_state_dict(kept)
     net.eval()
     return history
+
+
+def _is_spent(plan: Plan, history: History) -> bool:
+    """Whether the validation loss has not fallen for `patience` epochs."""
+    if plan.patience is None or history.best_epoch is None:
+        return False
+    return len(history.loss) - 1 - history.best_epoch >= plan.patience
+
+
+def _to_device(rows: Tensor, device: torch.device | None) -> Tensor:
+    if device is None or device.type == "cpu":
+        return rows
+    rows = rows.pin_memory() if device.type == "cuda" else rows
+    return rows.to(device, non_blocking=True)
+
+
+def _last_good(snapshot: Snapshot | None) -> str:
+    if snapshot is None or not os.path.exists(snapshot.path):
+        return ""
+    return f"; the last epoch that ended well is in {os.fspath(snapshot.path)}"
+
+
+@contextmanager
+def _memory_errors_explained(
+    plan: Plan, device: torch.device, snapshot: Snapshot | None
+) -> Iterator[None]:
+    """Turn what a device says when its memory is full into one clear error."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # The CPU's allocator and MPS raise plain errors that say so in words.
+        words = re.search("not enough memory|out of memory|allocate memory", str(error))
+        if not words and not isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+            raise
+        raise TrainingError(
+            f"out of memory on {device} with batch_size={plan.batch_size}; lower batch_size, take "
+            "smaller images or a smaller backbone" + _last_good(snapshot)
+        ) from error

@@ -286,6 +286,8 @@ def _fits(facts: Any, situation: Situation) -> bool:
     inputs = "sparse" if situation.texts else situation.inputs
     if inputs not in facts.inputs or situation.task not in facts.tasks:
         return False
+    if facts.deep and inputs != "images":
+        return False  # no gain of networks on tables was measured
     if facts.needs_overlap and not situation.overlap:
         return False
     if facts.source_labels and situation.n_source_labels == 0:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RESULTS", "Study", "plan_digit5", "run_digit5"]
 
 _NETS = "nets"
+_SNAPSHOTS = "snapshots"
 _DEEP = ("torch", "accelerate", "safetensors")
 
 
@@ -115,6 +116,7 @@ class _Cell:
     method: str
     seed: int
     nets: Mapping[str, Path]
+    snapshot: Path
     key: str
     facts: Mapping[str, Any]
 
@@ -180,7 +182,10 @@ def plan_digit5(
                 key = f"{source}:{target}:{method}:{seed}:" + short_hash(
                     {**settings.result(), "kinds": kinds}
                 )
-                cell = _Cell(study, settings, root, source, target, method, seed, paths, key, facts)
+                kept = out / _SNAPSHOTS / f"{short_hash({'key': key})}.safetensors"
+                cell = _Cell(
+                    study, settings, root, source, target, method, seed, paths, kept, key, facts
+                )
                 # Both networks, whichever the method starts from: the ceiling needs the target's
                 # anyway, and by then the target's images are in the cache.
                 cells.append(Task(key, cell, needs=(str(paths[source]), str(paths[target]))))
@@ -204,8 +209,9 @@ def run_digit5(
     Methods see the test images, never their labels; networks keep their last epoch.
     ``source-only`` is the source's network on the target, ``target-supervised`` the target's.
 
-    Each finished cell is on the disk before the next is awaited, so a run that was stopped
-    in any way goes on where it was. Results of other settings in the same folder stay apart.
+    Each finished cell is on the disk before the next is awaited, and a deep adapter keeps its
+    state after each epoch, so a run that was stopped in any way goes on where it was. Results of
+    other settings in the same folder stay apart.
 
     Parameters
     ----------
@@ -242,7 +248,8 @@ def run_digit5(
     settings = settings or Digit5Settings()
     folder = Path(out)
     tasks = plan_digit5(settings, folder, root=None if root is None else str(root), study=study)
-    (folder / _NETS).mkdir(parents=True, exist_ok=True)
+    for name in (_NETS, _SNAPSHOTS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     return run_unfinished(
         folder,
         [str(t.name) for t in tasks if isinstance(t.payload, _Cell)],
@@ -308,8 +315,10 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
             net=_net_of(cell.study, cell.nets[owner]),
             settings=cell.settings,
             seed=derive_seed("method", cell.method, cell.source, cell.target, cell.seed),
+            checkpoint=cell.snapshot,
         )
     )
+    cell.snapshot.unlink(missing_ok=True)
     if np.shape(predicted) != (len(test),):
         raise GridError(f"{cell.method} gave {np.shape(predicted)} labels for {len(test)} images")
     return {

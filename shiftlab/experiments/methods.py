@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +35,8 @@ class Transfer:
         The study's settings.
     seed : int
         Seed of everything random in the method.
+    checkpoint : Path
+        Where a long training may keep its state, so that a killed cell goes on from there.
     """
 
     source: Domain
@@ -41,6 +45,7 @@ class Transfer:
     net: Any
     settings: Digit5Settings
     seed: int
+    checkpoint: Path
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,27 @@ def _finetune(transfer: Transfer) -> NDArray[Any]:
     return np.asarray(model.predict(transfer.test))
 
 
+def _deep(name: str, transfer: Transfer) -> NDArray[Any]:
+    """Train a new network on both domains, for as long as that of the source was trained."""
+    import shiftlab
+
+    model = getattr(shiftlab, name)(
+        epochs=transfer.settings.epochs,
+        checkpoint=transfer.checkpoint,
+        random_state=transfer.seed,
+    )
+    model.fit(transfer.source, transfer.target)
+    return np.asarray(model.predict(transfer.test))
+
+
 METHODS: Mapping[str, Method] = {
     "source-only": Method(_from_net),
     "coral": Method(_coral),
+    "deep-coral": Method(partial(_deep, "DeepCORAL")),
+    "dann": Method(partial(_deep, "DANN")),
+    "cdan": Method(partial(_deep, "CDAN")),
+    "mcc": Method(partial(_deep, "MCC")),
+    "deep-adapt": Method(partial(_deep, "DeepAdapt")),
     "finetune": Method(_finetune, target_labels="few"),
     "target-supervised": Method(_from_net, target_labels="all", net="target"),
 }

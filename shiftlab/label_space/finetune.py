@@ -9,13 +9,11 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score
-from sklearn.utils import ClassifierTags, Tags, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from shiftlab.adapter import Adapter, Facts
+from shiftlab.adapter import Facts
+from shiftlab.deep_adapter import NetAdapter, require_deep
 from shiftlab.domain import Domain
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTune"]
 
 
-class FineTune(Adapter):
+class FineTune(NetAdapter):
     r"""Train a deep net on the source, give it a new head, and go on with labelled target rows.
 
     Starting at the source's weights ``w_S`` and a head for the target's label
@@ -157,7 +155,6 @@ class FineTune(Adapter):
         "progress": ["boolean"],
     }
 
-    net_: TrainedNet
     pretrained_: TrainedNet
 
     def __init__(
@@ -204,7 +201,7 @@ class FineTune(Adapter):
         return nets is not None and isinstance(self.backbone, nets.TrainedNet)
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
-        _require_deep()
+        require_deep("FineTune")
         from shiftlab import deep
 
         for domain, role in ((source, "source"), (target, "target")):
@@ -260,105 +257,3 @@ class FineTune(Adapter):
         if isinstance(self.backbone, deep.TrainedNet):
             return self.backbone
         return deep.TrainedNet.load(self.backbone, device=self.device)
-
-    def _transform_target(self, target: Domain) -> Domain:
-        return target.with_(X=self.net_.features(target.X), feature_names=None)
-
-    def _images(self, X: Any) -> Any:
-        check_is_fitted(self, "net_")
-        rows = Domain.of(X)
-        if rows.n_rows == 0:
-            raise ValueError("FineTune: X has 0 sample(s); a minimum of 1 is required")
-        return rows.X
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the target's labels.
-
-        Parameters
-        ----------
-        X : uint8 images of shape (n, H, W) or (n, H, W, C), or Domain
-            Of the shape that was fitted.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
-        images = self._images(X)
-        return self.net_.predict(images)
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Predict the probabilities of the target's classes.
-
-        Parameters
-        ----------
-        X : uint8 images of shape (n, H, W) or (n, H, W, C), or Domain
-            Of the shape that was fitted.
-
-        Returns
-        -------
-        ndarray of shape (n, k)
-            Columns in the order of ``classes_``.
-        """
-        images = self._images(X)
-        return self.net_.predict_proba(images)
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Give the class scores before the softmax.
-
-        Parameters
-        ----------
-        X : uint8 images of shape (n, H, W) or (n, H, W, C), or Domain
-            Of the shape that was fitted.
-
-        Returns
-        -------
-        ndarray of shape (n, k), or (n,) for two classes
-            For two classes, the second's score minus the first's.
-        """
-        images = self._images(X)
-        scores = self.net_.decision_function(images).astype(np.float64)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Give the accuracy on labelled target rows.
-
-        Parameters
-        ----------
-        X : uint8 images of shape (n, H, W) or (n, H, W, C), or Domain
-            Of the shape that was fitted.
-        y : array of shape (n,)
-            Their labels.
-        sample_weight : array of shape (n,), default=None
-            Row weights.
-
-        Returns
-        -------
-        float
-        """
-        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """The target's label set, in the order of the columns of `predict_proba`."""
-        check_is_fitted(self, "net_")
-        return self.net_.classes
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        tags.classifier_tags = ClassifierTags()
-        tags.input_tags.three_d_array = True
-        tags.input_tags.two_d_array = False
-        return tags
-
-
-def _require_deep() -> None:
-    """Say what to install where torch and its companions are missing; first use imports them."""
-    try:
-        import shiftlab.deep  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] == "shiftlab":
-            raise
-        raise ImportError(
-            f"FineTune needs {error.name}; install it with: pip install 'shiftlab[deep]'"
-        ) from error

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.domain import Domain
 from shiftlab.supervised import fit_estimator, rows_for
 from shiftlab.validation import numeric_rows
@@ -352,6 +353,8 @@ class OpenSet(Adapter):
                 f"{who} needs a source with at least 2 classes; got 1 class, {source.y[0]!r}"
             )
         self._check_label(classes)
+        if who == "OpenSet":  # Universal has looked
+            warn_of_contradictions(source, who)
         X = numeric_rows(source, who).astype(np.float64, copy=False)
         Y = numeric_rows(target, who).astype(np.float64, copy=False)
         rng = check_random_state(self.random_state)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.domain import Domain
 from shiftlab.label_space.widened import WidenedClassifier
 from shiftlab.stats.priors import em_prior
@@ -245,4 +246,5 @@ def labelled_classes(source: Domain, target: Domain, estimator: Any, who: str) -
         raise ValueError(
             f"{who} needs a source with at least 2 classes; got 1 class, {source.y[0]!r}"
         )
+    warn_of_contradictions(source, who)
     return source

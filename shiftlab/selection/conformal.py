@@ -222,7 +222,11 @@ class ConformalPrediction(Adapter):
     def _estimated_prior(
         self, model: Any, source: Domain, target: Domain, classes: NDArray[Any], seed: int
     ) -> Floats:
-        correction = PriorCorrection(model, random_state=seed).fit(source, target)
+        # a model that corrects its prior knows it; a pipeline has it as its last step
+        inner = (self.estimator_, getattr(self.estimator_, "estimator_", None))
+        correction = next((m for m in inner if isinstance(m, PriorCorrection)), None)
+        if correction is None:
+            correction = PriorCorrection(model, random_state=seed).fit(source, target)
         order = np.searchsorted(np.asarray(correction.classes_), classes)
         return np.asarray(correction.prior_)[order]
 

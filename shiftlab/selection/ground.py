@@ -19,6 +19,7 @@ from shiftlab.selection.judge import Judge
 from shiftlab.selection.validators.source_risk import SourceScore
 from shiftlab.stats.bootstrap import Estimate, mean_estimate
 from shiftlab.stats.performance import label_shift_estimate
+from shiftlab.stats.priors import em_prior
 from shiftlab.validation import numeric_rows
 
 __all__ = ["Assumption", "Ground"]
@@ -92,6 +93,7 @@ class Ground:
         self.y = np.asarray(source.y)[self.held_out]
         self.scale = 1.0 if self.classifies else max(float(np.var(self.y)), 1e-300)
         self.baseline_ = clone(baseline).fit(source, target)
+        self._known: dict[int, tuple[Any, tuple[Floats, Floats | None]]] = {}
         own = source.weight
         self.own = np.ones(len(self.y)) if own is None else np.asarray(own)[self.held_out]
 
@@ -103,7 +105,7 @@ class Ground:
         if not self.classifies or not hasattr(self.baseline_, "predict_proba"):
             return None
         fit = label_shift_fit(
-            self.source.take(self.held_out), self._proba, self._codes, self.target.unlabelled(),
+            self.source.take(self.held_out), self._proba, self.codes, self.target.unlabelled(),
             self._target_proba, np.random.RandomState(self._seed),
         )  # fmt: skip
         name, assumes = "label shift", "only the class shares changed"
@@ -195,16 +197,16 @@ class Ground:
             if assumption is None:
                 continue
             if assumption.plausible:
-                gain = self._baseline_loss - self.held_out_loss(adapter)
+                gain = self.held_out_loss(self.baseline) - self.held_out_loss(adapter)
                 return [*seen, assumption.evidence(self.estimate(gain, assumption))]
             seen.append(assumption.evidence())
         found = self.feature_map(fitted)
         if found is None:
             return seen
-        gains = self._mapped_gain(adapter) if found.plausible else None
-        if gains is None:
+        losses = self.mapped_losses(adapter) if found.plausible else None
+        if losses is None:
             return [*seen, found.evidence()]
-        return [*seen, found.evidence(self.estimate(gains, found))]
+        return [*seen, found.evidence(self.estimate(losses[0] - losses[1], found))]
 
     def estimate(self, values: Floats, assumption: Assumption) -> Estimate:
         """Mean of a value of held-out rows in the target, if an assumption holds.
@@ -223,21 +225,55 @@ class Ground:
         rng = np.random.default_rng(self._seed)
         if assumption.name == "label shift":
             return label_shift_estimate(
-                values, self._codes, self._proba, self._target_proba, rng=rng
+                values, self.codes, self._proba, self._target_proba, rng=rng
             )
-        ratio = self._ratio[self.held_out] if assumption.name == "covariate shift" else 1.0
-        return mean_estimate(values, ratio * self.own, rng=rng)
+        return mean_estimate(values, self.weights(assumption), rng=rng)
+
+    def weights(self, assumption: Assumption) -> Floats:
+        """Weights by which held-out rows stand for the target, if an assumption holds.
+
+        Parameters
+        ----------
+        assumption : Assumption
+            From here.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        if assumption.name == "covariate shift":
+            return np.asarray(self._ratio[self.held_out] * self.own)
+        if assumption.name == "feature map":
+            return self.own
+        present, place = np.unique(self.codes, return_inverse=True)
+        posterior = np.maximum(self._target_proba[:, present], 1e-12)
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        shares = np.bincount(place) / len(place)
+        return np.asarray((em_prior(posterior, shares).prior / shares)[place])
 
     def held_out_loss(self, adapter: Any) -> Floats:
         """Losses of an adapter on source rows that it was fitted without, as target rows."""
-        losses = [
-            self._loss(self._judge.fit(adapter, fold), self.source.take(test))
-            for fold, (_, test) in enumerate(self.folds)
-        ]
-        return np.concatenate(losses)
+        return self._held_out(adapter)[0]
 
-    def target_gain(self, adapter: Any, fitted: Any) -> Floats:
-        """Loss of the source-only model less that of an adapter, on labelled target rows.
+    def held_out_probabilities(self, adapter: Any) -> Floats | None:
+        """Class probabilities of the same rows, shape (n, k); None where it has none."""
+        return self._held_out(adapter)[1]
+
+    def _held_out(self, adapter: Any) -> tuple[Floats, Floats | None]:
+        # the adapter is kept beside its numbers, so that no other can get its id
+        if id(adapter) not in self._known:
+            losses, probabilities = [], []
+            for fold, (_, test) in enumerate(self.folds):
+                fitted, rows = self._judge.fit(adapter, fold), self.source.take(test)
+                losses.append(self._loss(fitted, rows))
+                if self.classifies and hasattr(fitted, "predict_proba"):
+                    probabilities.append(self._aligned(fitted, rows.X))
+            proba = np.concatenate(probabilities) if probabilities else None
+            self._known[id(adapter)] = adapter, (np.concatenate(losses), proba)
+        return self._known[id(adapter)][1]
+
+    def target_loss(self, adapter: Any, fitted: Any) -> Floats:
+        """Losses of an adapter on labelled target rows.
 
         An adapter that learns from target labels is fitted without those it is judged on.
 
@@ -252,17 +288,19 @@ class Ground:
         """
         known = np.flatnonzero(self.target.labelled)
         if adapter._get_facts().target_labels == "none":
-            rows = self.target.take(known)
-            return self._loss(self.baseline_, rows) - self._loss(fitted, rows)
-        gain = np.zeros(len(known))
+            return self._loss(fitted, self.target.take(known))
+        loss = np.zeros(len(known))
         for part in self._target_parts(known):
             mask = self.target.labelled.copy()
             mask[known[part]] = False
-            seen = self.target.with_(labelled=mask).masked()
-            rows = self.target.take(known[part])
-            again = clone(adapter).fit(self.source, seen)
-            gain[part] = self._loss(self.baseline_, rows) - self._loss(again, rows)
-        return gain
+            again = clone(adapter).fit(self.source, self.target.with_(labelled=mask).masked())
+            loss[part] = self._loss(again, self.target.take(known[part]))
+        return loss
+
+    def target_gain(self, adapter: Any, fitted: Any) -> Floats:
+        """Loss of the source-only model less that of an adapter; see `target_loss`."""
+        known = self.target.take(np.flatnonzero(self.target.labelled))
+        return self._loss(self.baseline_, known) - self.target_loss(adapter, fitted)
 
     def share_changed(self, fitted: Any) -> float:
         """Share of the target's rows that an adapter answers differently."""
@@ -276,21 +314,18 @@ class Ground:
         return [self._judge.fit(self.baseline, fold) for fold in range(len(self.folds))]
 
     @cached_property
-    def _baseline_loss(self) -> Floats:
-        pairs = zip(self._fits, self.folds, strict=True)
-        return np.concatenate([self._loss(m, self.source.take(test)) for m, (_, test) in pairs])
-
-    @cached_property
     def _proba(self) -> Floats:
-        pairs = zip(self._fits, self.folds, strict=True)
-        return np.concatenate([self._aligned(m, self.source.take(t).X) for m, (_, t) in pairs])
+        found = self.held_out_probabilities(self.baseline)
+        assert found is not None
+        return found
 
     @cached_property
     def _target_proba(self) -> Floats:
         return np.asarray(np.mean([self._aligned(m, self.target.X) for m in self._fits], axis=0))
 
     @cached_property
-    def _codes(self) -> NDArray[np.intp]:
+    def codes(self) -> NDArray[np.intp]:
+        """Classes of the held-out rows, as columns of the probabilities."""
         return np.asarray(np.searchsorted(self.baseline_.classes_, self.y))
 
     def _aligned(self, model: Any, X: Any) -> Floats:
@@ -306,20 +341,39 @@ class Ground:
             return np.asarray(predicted != y, dtype=np.float64)
         return np.square(np.asarray(predicted - y, dtype=np.float64)) / self.scale
 
-    def _mapped_gain(self, adapter: Any) -> Floats | None:
-        """Gain on mapped source rows whose labels neither model saw."""
-        gains = []
+    def mapped_loss(self, adapter: Any) -> Floats:
+        """Losses on mapped source rows whose labels an adapter did not see; see `mapped_losses`."""
+        found = self.mapped_losses(adapter)
+        assert found is not None
+        return found[1]
+
+    def mapped_losses(self, adapter: Any) -> tuple[Floats, Floats] | None:
+        """Losses of both models on mapped source rows whose labels neither saw.
+
+        Parameters
+        ----------
+        adapter : Adapter
+            Unfitted.
+
+        Returns
+        -------
+        tuple of ndarray or None
+            Of the source-only model and of the adapter; None where rows are lost on the way.
+        """
+        losses: list[list[Floats]] = [[], []]
         for _, test in self.folds:
             mask = self.source.labelled.copy()
             mask[test] = False
             masked = self.source.with_(labelled=mask).masked()
-            plain, adapted = (clone(m).fit(masked, self.target) for m in (self.baseline, adapter))
-            if adapted.source_.n_rows != self.source.n_rows:
+            models = [clone(m).fit(masked, self.target) for m in (self.baseline, adapter)]
+            mapped = models[1].source_
+            if mapped.n_rows != self.source.n_rows:
                 return None
-            rows = self.source.take(test).with_(X=adapted.source_.X[test])
-            # mapped rows are past the steps before the last estimators
-            gains.append(self._loss(plain.estimator_, rows) - self._loss(adapted.estimator_, rows))
-        return np.concatenate(gains)
+            rows = self.source.take(test).with_(X=mapped.X[test])
+            for into, model in zip(losses, models, strict=True):
+                # mapped rows are past the steps before the last estimator
+                into.append(self._loss(model.estimator_, rows))
+        return np.concatenate(losses[0]), np.concatenate(losses[1])
 
     def _target_parts(self, known: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Folds of the labelled target rows, with the classes spread over them."""

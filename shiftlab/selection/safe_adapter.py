@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from shiftlab.selection.evidence import Evidence, label_evidence, win_e_value
 from shiftlab.selection.ground import Ground
 from shiftlab.selection.judge import as_candidate
 
-__all__ = ["FEWEST_LABELS", "SafeAdapter", "source_only"]
+__all__ = ["FEWEST_LABELS", "Decision", "SafeAdapter", "decide", "source_only"]
 
 FEWEST_LABELS = 5
 
@@ -65,6 +66,66 @@ def source_only(model: Any) -> Any:
 
 def _adapts(step: Any) -> bool:
     return isinstance(step, Adapter) or hasattr(step, "fit_resample")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether an adapter is used, and why.
+
+    Parameters
+    ----------
+    adapted : bool
+        True for the adapted model.
+    why : str
+        In one sentence.
+    evidence : list of Evidence
+        What was looked at, in order.
+    """
+
+    adapted: bool
+    why: str
+    evidence: list[Evidence]
+
+
+def decide(ground: Ground, adapter: Any, fitted: Any, alpha: float) -> Decision:
+    """Decide between an adapter and the source-only model; see `SafeAdapter`.
+
+    Parameters
+    ----------
+    ground : Ground
+        The source-only model and its held-out rows.
+    adapter, fitted : Adapter
+        Unfitted, and fitted to the same samples.
+    alpha : float
+        Level of the test with target labels.
+
+    Returns
+    -------
+    Decision
+    """
+    seen: list[Evidence] = []
+    if ground.share_changed(fitted) == 0:
+        return Decision(False, "adapting changes no prediction of the target", seen)
+    against = False
+    if ground.target.n_labelled >= FEWEST_LABELS:
+        gain = ground.target_gain(adapter, fitted)
+        seen.append(label_evidence(gain))
+        wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
+        if win_e_value(wins, losses) >= 1 / alpha:
+            return Decision(True, seen[0].why, seen)
+        if win_e_value(losses, wins) >= 1 / alpha:
+            return Decision(False, seen[0].why, seen)
+        against = losses > wins
+    seen += ground.assess(adapter, fitted)
+    last = seen[-1] if seen else None
+    if last is None or last.interval is None:
+        tried = "; ".join(e.why for e in seen) or "nothing could be tested"
+        why = f"nothing can show that adapting helps ({tried}); label some target rows"
+        return Decision(False, why, seen)
+    if last.interval[0] > 0 and against:
+        why = f"{last.sentence()}, but the labelled target rows speak against it"
+        return Decision(False, why, seen)
+    return Decision(last.interval[0] > 0, last.sentence(), seen)
 
 
 class SafeAdapter(Adapter):
@@ -193,39 +254,14 @@ class SafeAdapter(Adapter):
         ground = Ground(baseline, source, target, self.cv, check_random_state(self.random_state))
         self.source_only_ = ground.baseline_
         self.adapted_ = clone(adapter).fit(source, target)
-        self.evidence_: list[Evidence] = []
-        self.gain_: float | None = None
-        self.gain_interval_: tuple[float, float] | None = None
-        self.uses_adapted_, said = self._decide(ground, adapter)
-        which = "adapted model used" if self.uses_adapted_ else "source-only model kept"
-        self.decision_ = f"{which}: {said}."
+        decided = decide(ground, adapter, self.adapted_, self.alpha)
+        self.uses_adapted_, self.evidence_ = decided.adapted, decided.evidence
+        which = "adapted model used" if decided.adapted else "source-only model kept"
+        self.decision_ = f"{which}: {decided.why}."
+        last = self.evidence_[-1] if self.evidence_ else None
+        judged = last is not None and last.interval is not None
+        self.gain_ = last.gain if last is not None and judged else None
+        self.gain_interval_ = last.interval if last is not None and judged else None
         self.estimator_ = self.adapted_ if self.uses_adapted_ else self.source_only_
         adapted: Domain = self.estimator_.source_
         return adapted
-
-    def _decide(self, ground: Ground, adapter: Any) -> tuple[bool, str]:
-        if ground.share_changed(self.adapted_) == 0:
-            return False, "adapting changes no prediction of the target"
-        against = False
-        if ground.target.n_labelled >= FEWEST_LABELS:
-            gain = ground.target_gain(adapter, self.adapted_)
-            seen = label_evidence(gain)
-            self.evidence_.append(seen)
-            wins, losses = int((gain > 0).sum()), int((gain < 0).sum())
-            if win_e_value(wins, losses) >= 1 / self.alpha:
-                return True, seen.why
-            if win_e_value(losses, wins) >= 1 / self.alpha:
-                return False, seen.why
-            against = losses > wins
-        found = ground.assess(adapter, self.adapted_)
-        self.evidence_ += found
-        if not found or found[-1].gain is None or found[-1].interval is None:
-            tried = "; ".join(e.why for e in self.evidence_) or "nothing could be tested"
-            return False, f"nothing can show that adapting helps ({tried}); label some target rows"
-        self.gain_, self.gain_interval_ = found[-1].gain, found[-1].interval
-        said = found[-1].sentence()
-        if self.gain_interval_[0] <= 0:
-            return False, said
-        if against:
-            return False, f"{said}, but the labelled target rows speak against it"
-        return True, said

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-__all__ = ["LabelFitResult", "MixtureMoments", "label_fit_test", "mixture_moments"]
+from shiftlab.stats.learners import BlendedClassifier
+
+__all__ = [
+    "LabelFitResult",
+    "LabelView",
+    "MixtureMoments",
+    "label_fit_test",
+    "learnt_label_fit",
+    "mixture_moments",
+]
 
 Floats = NDArray[np.float64]
 
@@ -65,15 +75,24 @@ def _class_means(values: Floats, codes: NDArray[Any], k: int) -> Floats:
     return np.stack([values[codes == j].mean(axis=0) for j in range(k)], axis=-1)
 
 
-def _mean_and_error(
-    psi_source: Floats, psi_target: Floats, codes: NDArray[Any], prior: Floats
-) -> tuple[float, float]:
-    """Mean of psi over the target, and its error with the class means estimated as well."""
-    variance = psi_target.var(ddof=1) / psi_target.size
-    for j, share in enumerate(prior):
-        inside = psi_source[codes == j]
-        variance += share**2 * inside.var(ddof=1) / inside.size
-    return float(psi_target.mean()), float(np.sqrt(variance))
+class LabelView(NamedTuple):
+    """What some of the rows taught about all rows, for :func:`learnt_label_fit`.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n,)
+        Of the source rows, under which they have the target's Y as it was estimated.
+    columns, target_columns : ndarrays of shape (n, d) and (m, d)
+        What the score may look at.
+    predictions, target_predictions : ndarrays of shape (n, k) and (m, k)
+        As :func:`label_fit_test` takes them.
+    """
+
+    weight: Floats
+    columns: Floats
+    target_columns: Floats
+    predictions: Floats
+    target_predictions: Floats
 
 
 def mixture_moments(
@@ -136,7 +155,7 @@ def mixture_moments(
 def label_fit_test(
     source_scores: ArrayLike,
     source_probabilities: ArrayLike,
-    source_codes: ArrayLike,
+    source_labels: ArrayLike,
     target_scores: ArrayLike,
     target_probabilities: ArrayLike,
 ) -> LabelFitResult:
@@ -150,10 +169,12 @@ def label_fit_test(
 
     has mean zero in *every* source class, hence in every mixture of them: under label shift
     its target mean is zero whatever the target prior, which is thereby re-estimated by BBSE
-    on these very rows. The standard error counts the estimation of :math:`\mu` and
-    :math:`A`. One-sided: :math:`\varphi` should be high where the target has more rows than
-    the reweighted source. Rejection means "not label shift alone"; no rejection does not
-    prove label shift, since a covariate shift may look the same. O(n k^2).
+    on these very rows. Where Y is a number its classes are overlapping functions
+    :math:`\rho_b(y)`, and means in a class are means under these weights: the mixtures are then
+    all ratios :math:`\sum_b \alpha_b \rho_b(y)`. The standard error counts the estimation of
+    :math:`\mu` and :math:`A`. One-sided: :math:`\varphi` should be high where the target has
+    more rows than the reweighted source. Rejection means "not label shift alone"; no rejection
+    does not prove label shift, since a covariate shift may look the same. O(n k^2).
 
     Parameters
     ----------
@@ -161,8 +182,8 @@ def label_fit_test(
         Held-out source scores, bounded.
     source_probabilities : array-like of shape (n_source, k)
         Predictions on the same rows.
-    source_codes : array-like of shape (n_source,)
-        Their classes, 0 to k - 1.
+    source_labels : array-like of shape (n_source,) or (n_source, k)
+        Their classes, 0 to k - 1, or non-negative memberships :math:`\rho_b(y_i)`.
     target_scores : array-like of shape (n_target,)
         Held-out target scores.
     target_probabilities : array-like of shape (n_target, k)
@@ -195,16 +216,86 @@ def label_fit_test(
     >>> bool(result.p_value < 1e-6)
     True
     """
-    p, codes = np.asarray(source_probabilities, dtype=np.float64), np.asarray(source_codes)
+    p, labels = np.asarray(source_probabilities, dtype=np.float64), np.asarray(source_labels)
     t = np.asarray(target_probabilities, dtype=np.float64)
     phi_s = np.asarray(source_scores, dtype=np.float64)
     phi_t = np.asarray(target_scores, dtype=np.float64)
-    k = p.shape[1]
-    inverse = np.linalg.pinv(_class_means(p, codes, k))
-    beta = inverse.T @ _class_means(phi_s, codes, k)
+    member = np.eye(p.shape[1])[labels] if labels.ndim == 1 else labels.astype(np.float64)
+    total, squares = member.sum(axis=0), np.square(member).sum(axis=0)
+    rows = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+    if (rows < 2).any():
+        raise ValueError(f"every class needs at least 2 source rows, got {rows.round(1).tolist()}")
+    member = member / total
+    inverse = np.linalg.pinv(p.T @ member)
+    beta = inverse.T @ (phi_s @ member)
     psi_s, psi_t = phi_s - p @ beta, phi_t - t @ beta
-    misfit, error = _mean_and_error(psi_s, psi_t, codes, (t @ inverse.T).mean(axis=0))
+    share = (t @ inverse.T).mean(axis=0)
+    # psi has mean zero in each class, which cost one of the rows that the class is worth.
+    pull = member @ (share * np.sqrt(rows / (rows - 1))) * psi_s
+    misfit = float(psi_t.mean())
+    error = float(np.sqrt(psi_t.var(ddof=1) / psi_t.size + np.square(pull).sum()))
     if error == 0.0:
         return LabelFitResult(0.0, 1.0, misfit, 0.0)
     statistic = misfit / error
     return LabelFitResult(statistic, float(norm.sf(statistic)), misfit, error)
+
+
+def learnt_label_fit(
+    view: Callable[[NDArray[np.bool_], NDArray[np.bool_]], LabelView],
+    source_labels: NDArray[Any],
+    half: NDArray[np.intp],
+    target_half: NDArray[np.intp],
+    seed: int,
+) -> LabelFitResult:
+    """Test label shift by a score that is learnt on one half of the rows, both ways round.
+
+    On one half a classifier learns what still tells the target from the source after the source
+    has the target's Y; on the other :func:`label_fit_test` asks whether its score is higher
+    than any mixture of the source's classes allows. The mean of both ways has a standard
+    deviation of at most one under label shift. Two fits of
+    :class:`shiftlab.stats.learners.BlendedClassifier`.
+
+    Parameters
+    ----------
+    view : callable
+        From masks of the source and target rows that may be learnt from to a `LabelView` of all.
+    source_labels : ndarray of shape (n,) or (n, k)
+        As :func:`label_fit_test` takes them.
+    half : ndarray of shape (n,)
+        0 or 1 for each source row.
+    target_half : ndarray of shape (m,)
+        The same for the target rows.
+    seed : int
+        Of the classifier.
+
+    Returns
+    -------
+    LabelFitResult
+        Means of the two ways round.
+    """
+    ways = []
+    for learn in (0, 1):
+        rows, target_rows = half == learn, target_half == learn
+        seen = view(rows, target_rows)
+        is_target = np.repeat([False, True], [rows.sum(), target_rows.sum()])
+        # Both sides weigh the same, so that the score is about shape and not about sizes.
+        own = seen.weight[rows] / seen.weight[rows].sum()
+        balance = np.append(own, np.full(target_rows.sum(), 1 / target_rows.sum()))
+        scorer = BlendedClassifier(random_state=seed).fit(
+            np.vstack([seen.columns[rows], seen.target_columns[target_rows]]),
+            is_target,
+            balance * len(is_target) / 2,
+        )
+        ways.append(
+            label_fit_test(
+                scorer.predict_proba(seen.columns[~rows])[:, 1],
+                seen.predictions[~rows],
+                source_labels[~rows],
+                scorer.predict_proba(seen.target_columns[~target_rows])[:, 1],
+                seen.target_predictions[~target_rows],
+            )
+        )
+    statistic, misfit, error = np.mean(
+        [(r.statistic, r.misfit, r.standard_error) for r in ways], axis=0
+    )
+    return LabelFitResult(float(statistic), float(norm.sf(statistic)), float(misfit), float(error))

@@ -1,5 +1,7 @@
 """PriorCorrection against planted priors and Bayes' rule."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -287,3 +289,66 @@ def test_a_line_through_islands_knows_no_share(method):
     with pytest.warns(UserWarning, match="keeps the source's prior"):
         model.fit(draw(950, 50), draw(2850, 150)[0])
     np.testing.assert_allclose(model.prior_, [0.95, 0.05])
+
+
+def island(seed, at):
+    """Move 25 of 100 target rows, all of the first class, to a place of their own."""
+    rng = np.random.default_rng(seed)
+
+    def draw():
+        y = rng.choice(3, 100, p=[0.5, 0.4, 0.1])
+        return np.array([[0.0, 0.0], [3.0, 0.0], [1.5, 2.5]])[y] + rng.normal(size=(100, 2)), y
+
+    source, (Z, hidden) = draw(), draw()
+    Z[:25], hidden[:25] = np.array(at) + 0.1 * rng.normal(size=(25, 2)), 0
+    return source, Z, hidden
+
+
+@pytest.mark.parametrize("at", [(0.5, 1.6), (0.0, 3.0)], ids=["between", "beyond"])
+def test_an_island_of_target_rows_does_not_lead_the_prior(at):
+    """Too few rows for the test of label shift: without a guard the worst seed loses 62 points.
+
+    Maximum likelihood gives a rare class all rows of the island, the mean predictions do not.
+    """
+    gains, reasons = [], []
+    for seed in range(6):
+        source, Z, hidden = island(seed, at)
+        model = PriorCorrection(GaussianNB(), random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.fit(source, Z)
+        gains.append(model.score(Z, hidden) - GaussianNB().fit(*source).score(Z, hidden))
+        reasons.append(model.refused_ or "")
+    assert any("not those that the mean predictions give" in reason for reason in reasons)
+    assert min(gains) > -0.08
+
+
+def test_label_shift_is_tested_with_many_rows_of_poor_predictions():
+    """Classes that hardly differ, and rows that belong to none: untested, this cost 84 points."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+
+        def draw(rng=rng):
+            y = (rng.random(4000) < 0.1).astype(int)
+            X = rng.normal(size=(4000, 2))
+            X[:, 0] += 0.4 * y
+            return X, y
+
+        source, (Z, hidden) = draw(), draw()
+        Z[:800], hidden[:800] = np.array([2.0, 0.0]) + 0.1 * rng.normal(size=(800, 2)), 0
+        model = PriorCorrection(LogisticRegression(), random_state=0)
+        with pytest.warns(UserWarning, match="keeps the source's prior"):
+            model.fit(source, Z)
+        assert model.score(Z, hidden) > 0.9
+
+
+@pytest.mark.parametrize("method", ["auto", "em", "bbse", "rlls_hard"])
+def test_a_target_of_one_row_is_refused(method):
+    source = classes_of([0.4, 0.3, 0.3], 300, seed=37)
+    model = PriorCorrection(LogisticRegression(), method=method, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.warns(UserWarning, match="the target has 1 row"):
+            model.fit(source, np.zeros((1, 2)))
+    np.testing.assert_array_equal(model.prior_, model.source_prior_)
+    assert model.predict(np.zeros((1, 2))) == ["a"]

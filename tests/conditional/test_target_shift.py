@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from scipy.stats import beta
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 
 from shiftlab import Domain
-from shiftlab.conditional.target_shift import TargetShift, label_basis
+from shiftlab.conditional.target_shift import TargetShift
+from shiftlab.conditional.target_shift_fit import label_basis
+from shiftlab.data import make_gaussian_shift
 
 
 def rows_of(y, seed):
@@ -74,3 +76,55 @@ def test_basis_is_a_partition():
     np.testing.assert_allclose(rows.sum(1), 1.0)
     assert (rows >= 0).all()
     assert rows.shape == (200, 6)
+
+
+def test_covariate_shift_is_refused_and_nothing_is_lost():
+    """Y is a function of X on both sides; weights on Y would cost R2 of .08 on average."""
+
+    def draw(mean, spread, rng):
+        X = np.clip(rng.normal(mean, spread, (600, 2)), -2, 2)
+        return X, np.sin(2 * X[:, 0]) + X[:, 1] ** 2 + 0.3 * rng.normal(size=600)
+
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        source, (Z, _) = draw(0.0, 1.2, rng), draw(0.9, 0.5, rng)
+        adapter = TargetShift(Ridge(), random_state=0)
+        with pytest.warns(UserWarning, match=r"TargetShift keeps the source's weights.*P\(X\|Y\)"):
+            adapter.fit(source, Z)
+        assert "no weights on Y explain" in adapter.refused_
+        assert adapter.label_shift_fit_.p_value < 0.01
+        np.testing.assert_array_equal(adapter.weights_, 1.0)
+        np.testing.assert_allclose(adapter.predict(Z), Ridge().fit(*source).predict(Z))
+
+
+def test_a_refused_source_keeps_its_own_weights():
+    source, target = make_gaussian_shift("covariate", random_state=0)
+    own = np.random.default_rng(1).choice([1.0, 3.0], source.n_rows)
+    with pytest.warns(UserWarning, match="keeps the source's weights"):
+        adapter = TargetShift(random_state=0).fit(source.with_(weight=own), target.X)
+    np.testing.assert_allclose(adapter.weights_, own / own.mean())
+
+
+@pytest.mark.filterwarnings("ignore:TargetShift keeps:UserWarning")  # one in 20 by chance
+def test_level_of_the_guard_under_target_shift():
+    """Its statistic is standard normal or tighter."""
+    statistics = []
+    for seed in range(20):
+        rng = np.random.default_rng(100 + seed)
+        y, hidden = rng.random(400), rng.beta(4, 1.5, 400)
+        noise = 0.1 if seed % 2 else 0.4  # few bumps can be told apart in the noisier half
+        X, Z = (rows_of(v, 200 + seed + 50 * i) for i, v in enumerate((y, hidden)))
+        X, Z = (rows + noise * rng.normal(size=rows.shape) for rows in (X, Z))
+        adapter = TargetShift(random_state=seed).fit((X, y), Z)
+        statistics.append(adapter.label_shift_fit_.statistic)
+    assert abs(np.mean(statistics)) < 0.5
+    assert 0.4 < np.std(statistics) < 1.2
+    assert np.sum(np.array(statistics) > 2.33) <= 1
+
+
+def test_what_x_does_not_know_cannot_be_tested():
+    rng = np.random.default_rng(14)
+    X, Z = rng.normal(size=(2, 300, 2))
+    adapter = TargetShift(random_state=0).fit((X[:30], rng.random(30)), Z)
+    assert adapter.label_shift_fit_ is None  # too few rows
+    assert adapter.refused_ is None

@@ -11,8 +11,10 @@ from torch import nn  # noqa: E402
 from shiftlab.deep import Augmentation, BlockNet, TrainedNet, TrainingError  # noqa: E402
 from shiftlab.deep import train_classifier as train  # noqa: E402
 from shiftlab.deep.backbones import rates_by_block  # noqa: E402
+from shiftlab.deep.batches import batch_sizes  # noqa: E402
 from shiftlab.deep.classifier import encode_labels, stratified_split  # noqa: E402
-from shiftlab.deep.training import Plan, _parameter_groups, batch_sizes, fit_loop, one_cycle  # noqa: E402
+from shiftlab.deep.schedules import one_cycle  # noqa: E402
+from shiftlab.deep.training import Plan, _parameter_groups, fit_loop  # noqa: E402
 
 CPU = torch.device("cpu")
 

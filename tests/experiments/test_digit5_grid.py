@@ -110,7 +110,7 @@ def test_methods_see_no_target_label_that_is_not_theirs(tiny, tmp_path):
         assert len(set(target.y[~target.labelled])) == 1  # hidden labels are overwritten
     assert all(t.target.n_labelled == 40 for t in seen["all"])
     fields = {name for transfers in seen.values() for t in transfers for name in vars(t)}
-    assert fields == {"source", "target", "test", "net", "settings", "seed"}
+    assert fields == {"source", "target", "test", "net", "settings", "seed", "checkpoint"}
 
 
 def test_hidden_test_labels_change_nothing_but_the_score(tiny, tmp_path):
@@ -330,6 +330,40 @@ def test_the_settings_that_ship_are_the_full_study():
     assert shipped.pairs == ALL_PAIRS == read_pairs("all")
     assert set(shipped.methods) == set(METHODS)
     assert len(ALL_PAIRS) == 20
+
+
+def test_a_cell_that_was_killed_in_training_goes_on_to_the_same_number(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from shiftlab.deep.snapshot import Snapshot
+
+    settings = Digit5Settings(
+        pairs="mnist:usps",
+        methods=("dann",),
+        seeds=1,
+        n_train=64,
+        n_test=60,
+        epochs=2,
+        size=16,
+        channels=1,
+        source_data="offline",
+    )
+    whole = run_digit5(settings, out=tmp_path / "whole")
+    saves, save = [], Snapshot.save
+
+    def stop(self, *arguments):
+        save(self, *arguments)
+        saves.append(self.path)
+        if len(saves) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Snapshot, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_digit5(settings, out=tmp_path / "cut")
+    assert len(list((tmp_path / "cut" / "snapshots").iterdir())) == 1
+    resumed = run_digit5(settings, out=tmp_path / "cut")
+    assert len(saves) == 2  # the second epoch alone
+    assert [r["accuracy"] for r in resumed] == [r["accuracy"] for r in whole]
+    assert not list((tmp_path / "cut" / "snapshots").iterdir())
 
 
 def test_few_labels_marks_the_first_of_each_class():

@@ -287,7 +287,7 @@ def test_input_is_not_changed(pretrained):
         ({"freeze": -1}, "'freeze' parameter"),
         ({"layer_decay": 0.0}, "'layer_decay' parameter"),
         ({"batch_size": 1}, "'batch_size' parameter"),
-        ({"backbone": "lenet"}, r"backbone='lenet' is unknown"),
+        ({"backbone": "resnet9000"}, r"backbone='resnet9000' is unknown"),
         ({"device": "abacus"}, "device='abacus' is no device"),
     ],
 )

@@ -1,0 +1,413 @@
+"""Adapters that are networks: what they share, and the base of those that train on two samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.utils import ClassifierTags, Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from shiftlab.adapter import Adapter, Facts
+from shiftlab.domain import Domain
+from shiftlab.validation import at_least_two_rows, numeric_rows
+
+if TYPE_CHECKING:
+    from shiftlab.deep import TrainedNet
+    from shiftlab.deep.adaptation import Context, Method
+    from shiftlab.deep.snapshot import Snapshot
+
+__all__ = ["DeepAdapter", "NetAdapter", "deep_facts", "require_deep"]
+
+
+def require_deep(who: str) -> None:
+    """Say what to install where torch and its companions are missing; first use imports them."""
+    try:
+        import shiftlab.deep  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "shiftlab":
+            raise
+        raise ImportError(
+            f"{who} needs {error.name}; install it with: pip install 'shiftlab[deep]'"
+        ) from error
+
+
+class NetAdapter(Adapter):
+    """Base class of adapters whose predictions are those of a trained network, ``net_``.
+
+    Attributes
+    ----------
+    net_ : TrainedNet
+        Set by ``_adapt``.
+    """
+
+    net_: TrainedNet
+
+    def _inputs(self, rows: Domain) -> Any:
+        """Return what the network takes: images as they are, tables as numbers."""
+        return rows.X if rows.is_image else numeric_rows(rows, type(self).__name__)
+
+    def _transform_target(self, target: Domain) -> Domain:
+        features = self.net_.features(self._inputs(target))
+        return target.with_(X=features, feature_names=None)
+
+    def _read_inputs(self, X: Any) -> Any:
+        check_is_fitted(self, "net_")
+        return self._inputs(self._read(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict the labels of target rows.
+
+        Parameters
+        ----------
+        X : uint8 images of shape (n, H, W) or (n, H, W, C), rows of shape (n, d), or Domain
+            Of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        inputs = self._read_inputs(X)
+        return self.net_.predict(inputs)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : uint8 images of shape (n, H, W) or (n, H, W, C), rows of shape (n, d), or Domain
+            Of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            Columns in the order of ``classes_``.
+        """
+        inputs = self._read_inputs(X)
+        return self.net_.predict_proba(inputs)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Give the class scores before the softmax.
+
+        Parameters
+        ----------
+        X : uint8 images of shape (n, H, W) or (n, H, W, C), rows of shape (n, d), or Domain
+            Of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n, k), or (n,) for two classes
+            For two classes, the second's score minus the first's.
+        """
+        inputs = self._read_inputs(X)
+        scores = self.net_.decision_function(inputs).astype(np.float64)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give the accuracy on labelled target rows.
+
+        Parameters
+        ----------
+        X : uint8 images of shape (n, H, W) or (n, H, W, C), rows of shape (n, d), or Domain
+            Of the shape that was fitted.
+        y : array of shape (n,)
+            Their labels.
+        sample_weight : array of shape (n,), default=None
+            Row weights.
+
+        Returns
+        -------
+        float
+        """
+        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The label set, in the order of the columns of `predict_proba`."""
+        check_is_fitted(self, "net_")
+        return self.net_.classes
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.two_d_array = "dense" in self._get_facts().inputs
+        return tags
+
+
+def deep_facts(assumes: str, *, cost: str = "O(epochs n) gradients", **changes: Any) -> Facts:
+    """Return the facts that all adapters of this kind share, with their own assumption.
+
+    Parameters
+    ----------
+    assumes : str
+        One sentence.
+    cost : str, default="O(epochs n) gradients"
+        As in `Facts`.
+    **changes : object
+        Other fields of `Facts`.
+
+    Returns
+    -------
+    Facts
+    """
+    shared: dict[str, Any] = {
+        "handles": ("marginal",),
+        "source_labels": True,
+        "tasks": ("classification",),
+        "inputs": ("dense", "frame", "images"),
+        "deep": True,
+    }
+    return Facts(assumes=assumes, cost=cost, **{**shared, **changes})
+
+
+_SHARED = "    <parameters of every deep adapter>\n"
+_SHARED_PARAMETERS = """\
+    epochs : int, default=20
+        Passes over the larger sample; an epoch has at least 20 steps.
+    batch_size : int, default=64
+        Rows of each sample in a step, at least 2.
+    learning_rate : float, default=3e-3
+        Peak of the one-cycle rate of AdamW.
+    augmentation : "auto", callable or None, default="auto"
+        Random changes of training images: "auto" is ``shiftlab.deep.Augmentation()``
+        for images and none for tables. A callable takes a batch and a generator.
+    checkpoint : path or None, default=None
+        A file that holds the state after each epoch. A training that was stopped goes on
+        from it, and ends with the bits of one that was not.
+    device : str, default="auto"
+        "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
+    random_state : int, RandomState or None, default=None
+        The same one gives the same bits on one machine.
+    progress : bool, default=False
+        Show a progress bar.
+"""
+_SHARED_ATTRIBUTES_MARK = "    <attributes of every deep adapter>\n"
+_SHARED_ATTRIBUTES = """\
+    net_ : TrainedNet
+        The adapted network; ``net_.save(path)`` and ``net_.history``.
+    collapse_ : str or None
+        What went wrong, where the network gave nearly all of the target one class or forgot
+        the source; a warning says the same. None where all is well.
+    classes_ : ndarray, shape (k,)
+        The source's label set.
+    source_ : Domain
+        The labelled source rows, as features of the adapted network.
+"""
+
+# A small sample makes an epoch of one or two steps, too few to train a network in.
+_STEPS_AN_EPOCH = 20
+_WEIGHT_DECAY = 0.05
+
+
+class DeepAdapter(NetAdapter):
+    """Base class of adapters that train one network on a labelled source and a bare target.
+
+    A subclass writes ``_method(context)``, which returns the loss of a step and the modules
+    that belong to it. Where it has a parameter ``pretrain_epochs``, the network is trained on
+    the source alone for so long before ``_method`` is called.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or pair, default="auto"
+        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
+        Or a network with ``features`` and ``head``, or a pair of them, which is copied.
+    <parameters of every deep adapter>
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "backbone": [object],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "augmentation": [StrOptions({"auto"}), callable, None],
+        "checkpoint": [str, os.PathLike, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "progress": ["boolean"],
+    }
+
+    collapse_: str | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:  # python -OO has none
+            text = cls.__doc__.replace(_SHARED, _SHARED_PARAMETERS)
+            cls.__doc__ = text.replace(_SHARED_ATTRIBUTES_MARK, _SHARED_ATTRIBUTES)
+
+    def __init__(
+        self,
+        backbone: Any = "auto",
+        *,
+        epochs: int = 20,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        augmentation: Any = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        progress: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.augmentation = augmentation
+        self.checkpoint = checkpoint
+        self.device = device
+        self.random_state = random_state
+        self.progress = progress
+
+    def _method(self, context: Context) -> Method:
+        """Return the loss of a step and its modules."""
+        raise NotImplementedError(f"{type(self).__name__} must define _method")
+
+    def _adapt(self, source: Domain, target: Domain) -> Domain:
+        who = type(self).__name__
+        require_deep(who)
+        from shiftlab.deep import TrainedNet
+        from shiftlab.deep.adaptation import adapt_net, find_collapse
+        from shiftlab.deep.devices import LARGEST_SEED, resolve_device, seeded
+        from shiftlab.deep.training import Plan
+
+        labelled = source.labelled_part()
+        at_least_two_rows(labelled, target, who)
+        self._check_checkpoint()
+        chosen = resolve_device(self.device)
+        seed = int(check_random_state(self.random_state).randint(LARGEST_SEED))
+        context, classes, shape = self._context(labelled, target, chosen, seed)
+        plan = Plan(self.epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+        given: dict[str, Any] = {
+            "learning_rate": self.learning_rate,
+            "seed": seed,
+            "progress": self.progress,
+            "text": who,
+        }
+        print_ = self._fingerprint(context, labelled, seed) if self.checkpoint else ""
+        if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
+            plan_of_source = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+            snapshot = self._snapshot(print_, ".source")
+            adapt_net(context, _of_source(), plan=plan_of_source, snapshot=snapshot, **given)
+        with seeded(seed + 3, chosen):
+            method = self._method(context)
+        history = adapt_net(context, method, plan=plan, snapshot=self._snapshot(print_), **given)
+        prior = context.source_prior.cpu().numpy()
+        self.collapse_ = find_collapse(history, prior, method.watches_source)
+        if self.collapse_ is not None:
+            warnings.warn(
+                f"{who} collapsed: {self.collapse_}. Do not use it as it is: lower learning_rate "
+                "or its weight, or keep the source's model",
+                UserWarning,
+                stacklevel=3,
+            )
+        name = self._backbone_of(labelled)
+        self.net_ = TrainedNet(
+            method.predictor or context.net,
+            classes,
+            shape,
+            backbone=name if isinstance(name, str) else "",
+            device=chosen,
+            history=history,
+        )
+        return self._transform_target(labelled)
+
+    def _backbone_of(self, rows: Domain) -> Any:
+        if isinstance(self.backbone, str) and self.backbone == "auto":
+            return "digit_cnn" if rows.is_image else "mlp"
+        return self.backbone
+
+    def _context(
+        self, source: Domain, target: Domain, device: Any, seed: int
+    ) -> tuple[Context, NDArray[Any], tuple[int, ...]]:
+        """Read both samples and build the network."""
+        import copy
+
+        import torch
+
+        from shiftlab.deep import Augmentation, as_block_net, build_backbone
+        from shiftlab.deep.adaptation import Context
+        from shiftlab.deep.classifier import encode_labels
+        from shiftlab.deep.devices import resolve_precision, seeded
+        from shiftlab.deep.inputs import as_input_array
+
+        who = type(self).__name__
+        X = as_input_array(self._inputs(source), name=f"{who}: source")
+        X_target = as_input_array(self._inputs(target), name=f"{who}: target")
+        classes, codes = encode_labels(
+            source.y, n=len(X), classes=source.classes, name=f"{who}: source labels"
+        )
+        backbone = self._backbone_of(source)
+        if isinstance(backbone, str):
+            with seeded(seed, torch.device("cpu")):
+                net = build_backbone(backbone, X.shape[-1], len(classes))
+        else:
+            net = copy.deepcopy(as_block_net(backbone))
+        net = net.to(device)
+        augmentation = self.augmentation
+        if isinstance(augmentation, str):
+            augmentation = Augmentation() if source.is_image else None
+        group = None
+        if source.group is not None:
+            group = np.unique(source.group, return_inverse=True)[1].astype(np.int64)
+        context = Context(
+            net.to(memory_format=torch.channels_last) if source.is_image else net,
+            X,
+            codes,
+            X_target,
+            n_classes=len(classes),
+            weight=None if source.weight is None else np.asarray(source.weight, dtype=float),
+            group=group,
+            augmentation=augmentation,
+            device=device,
+            # A net of a few thousand weights loses digits by bfloat16, and no time without it.
+            precision=resolve_precision("auto" if source.is_image else "float32", device),
+            seed=seed,
+        )
+        return context, classes, X.shape[1:]
+
+    # -- stopping and going on --------------------------------------------------------------
+
+    def _check_checkpoint(self) -> None:
+        if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
+            raise ValueError(
+                f"checkpoint={os.fspath(self.checkpoint)!r} is in a folder that does not exist"
+            )
+
+    def _snapshot(self, fingerprint: str, suffix: str = "") -> Snapshot | None:
+        from shiftlab.deep.snapshot import Snapshot
+
+        if self.checkpoint is None:
+            return None
+        path = Path(self.checkpoint)
+        return Snapshot(path.with_name(path.name + suffix), fingerprint)
+
+    def _fingerprint(self, context: Context, source: Domain, seed: int) -> str:
+        """Name the data, the settings and the network that a training starts from."""
+        mark = hashlib.sha256()
+        given = self.get_params(deep=False)
+        free = {"backbone", "checkpoint", "progress", "random_state", "device"}
+        settings = {name: repr(value) for name, value in given.items() if name not in free}
+        mark.update(repr((type(self).__name__, seed, settings)).encode())
+        tensors = [context.source.pixels, context.target.pixels, context.labels]
+        tensors += [t for t in (context.weight, context.group) if t is not None]
+        tensors += list(context.net.state_dict().values())
+        for tensor in tensors:
+            mark.update(repr(tuple(tensor.shape)).encode())
+            mark.update(tensor.cpu().contiguous().numpy().tobytes())
+        return mark.hexdigest()
+
+
+def _of_source() -> Method:
+    """Return the method that trains on the source alone."""
+    from shiftlab.deep.adaptation import Method, source_loss
+
+    return Method(source_loss)

@@ -1,0 +1,136 @@
+"""What the chosen model should score in the target, and its probabilities made right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, norm
+from sklearn.base import clone
+
+from shiftlab.conditional.prior_correction import PriorCorrection
+from shiftlab.diagnosis import Diagnosis
+from shiftlab.selection.ground import Assumption, Ground
+from shiftlab.stats.bootstrap import Estimate
+from shiftlab.stats.calibration import Calibration, select_calibration
+from shiftlab.stats.weights import effective_sample_size
+
+__all__ = ["cautions", "expected_score", "held_out_calibration"]
+
+Floats = NDArray[np.float64]
+
+MISSED = 0.1  # of the intervals may miss
+
+
+def expected_score(ground: Ground, model: Any, assumption: Assumption | None) -> Estimate:
+    """Estimate accuracy (or mean squared error) in the target, with its 90% interval.
+
+    Parameters
+    ----------
+    ground : Ground
+        Held-out rows.
+    model : Adapter
+        Unfitted.
+    assumption : Assumption or None
+        From ``ground``; None uses the labelled target rows.
+
+    Returns
+    -------
+    Estimate
+    """
+    if assumption is None:
+        return _by_labels(ground, model)
+    loss = (
+        ground.mapped_loss(model)
+        if assumption.name == "feature map"
+        else ground.held_out_loss(model)
+    )
+    found = ground.estimate(1 - loss if ground.classifies else ground.scale * loss, assumption)
+    sd = (found.interval[1] - found.interval[0]) / (2 * norm.ppf(0.975))
+    if not ground.classifies:
+        reach = norm.ppf(1 - MISSED / 2) * sd
+        return Estimate(found.value, (max(found.value - reach, 0.0), found.value + reach))
+    return _share(found.value, sd, effective_sample_size(ground.weights(assumption)))
+
+
+def _share(value: float, sd: float, n: float) -> Estimate:
+    r"""Give a share its interval, that of Jeffreys for as many rows as it is worth.
+
+    Resampling alone says nothing where hardly a row is wrong: five errors less are none, and an
+    interval of no width. The rows it is worth are :math:`\hat p (1 - \hat p) / s^2`, at most
+    the effective sample size of the weights.
+    """
+    p = float(np.clip(value, 0.0, 1.0))
+    worth = min(n, p * (1 - p) / sd**2) if sd > 0 else n
+    low, high = beta.ppf([MISSED / 2, 1 - MISSED / 2], p * worth + 0.5, (1 - p) * worth + 0.5)
+    return Estimate(p, (float(low), float(high)))
+
+
+def _by_labels(ground: Ground, model: Any) -> Estimate:
+    """Cross-validated on the labelled target rows."""
+    loss = ground.target_loss(model, clone(model).fit(ground.source, ground.target))
+    if ground.classifies:
+        return _share(float(np.mean(loss == 0)), 0.0, len(loss))
+    reach = norm.ppf(1 - MISSED / 2) * ground.scale * float(loss.std(ddof=1)) / len(loss) ** 0.5
+    value = ground.scale * float(loss.mean())
+    return Estimate(value, (max(value - reach, 0.0), value + reach))
+
+
+def held_out_calibration(ground: Ground, model: Any) -> Calibration | None:
+    """Learn the temperature that makes a model's probabilities right on held-out source rows.
+
+    It changes no prediction: the order of the classes stays.
+
+    Parameters
+    ----------
+    ground : Ground
+        Held-out rows.
+    model : Adapter
+        Unfitted.
+
+    Returns
+    -------
+    Calibration or None
+        None where there are no probabilities, or the model calibrates them itself.
+    """
+    if not ground.classifies or not hasattr(model, "predict_proba"):
+        return None
+    if isinstance(model, PriorCorrection):
+        return None
+    found = ground.held_out_probabilities(model)
+    assert found is not None
+    folds = np.repeat(np.arange(len(ground.folds)), [len(test) for _, test in ground.folds])
+    return select_calibration(found, ground.codes, folds, ("none", "temperature"))
+
+
+def cautions(diagnosis: Diagnosis, ground: str) -> tuple[str, ...]:
+    """Findings of the diagnosis that speak against the assumption a result rests on.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+        Of the same samples.
+    ground : str
+        "label shift", "covariate shift", "feature map", "target labels" or "".
+
+    Returns
+    -------
+    tuple of str
+    """
+    findings = diagnosis.findings
+    said = []
+    if ground in ("label shift", "covariate shift", "feature map"):
+        if findings["conditional"].differs and ground != "label shift":
+            said.append(
+                "The diagnosis contradicts the assumption: Y at equal X differs, "
+                f"{findings['conditional'].summary}"
+            )
+        if findings["novelty"].differs:
+            said.append(
+                "Many target rows are of a sort that is rare in the source; nothing is known of "
+                f"the answers there: {findings['novelty'].summary}"
+            )
+    if findings["label_space"].differs:
+        said.append(f"The label sets differ: {findings['label_space'].summary}")
+    return tuple(said)

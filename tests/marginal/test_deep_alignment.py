@@ -1,0 +1,220 @@
+"""Deep adapters: each does what it is for, stops and goes on, and says when it collapsed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import shiftlab
+from shiftlab import CDAN, DANN, MCC, DeepAdapt, DeepCORAL, Domain, list_adapters
+from shiftlab.diagnosis.recommend import _fits
+from shiftlab.registry import ADAPTERS
+
+torch = pytest.importorskip("torch")
+
+QUICK = {"epochs": 10, "device": "cpu"}
+
+
+def moved_blobs(seed, n=300):
+    """Three classes, and the same turned a little, made wider and moved."""
+    rng = np.random.default_rng(seed)
+    y = np.tile([0, 1, 2], n // 3)
+    centres = np.array([[0, 0, 0, 0], [4, 0, 0, 0], [0, 4, 0, 0.0]])
+    X, Xt = (centres[y] + rng.normal(size=(n, 4)) for _ in range(2))
+    mix = np.eye(4)
+    mix[0, 2] = mix[1, 3] = 0.3
+    return X, y, Xt @ mix + [1.6, 1.6, 0, 0], y
+
+
+def images(seed=0, n=96):
+    """Squares in one of two places, and the same on a bright ground."""
+    rng = np.random.default_rng(seed)
+    y = np.tile([0, 1], n // 2)
+    X = rng.integers(0, 60, (n, 12, 12), dtype=np.uint8)
+    X[y == 1, 1:6, 1:6] += 150
+    X[y == 0, 6:11, 6:11] += 150
+    return X, y, X // 2 + 90, y
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        DeepCORAL(weight=3.0, **QUICK),
+        DANN(**QUICK),
+        CDAN(**QUICK),
+        MCC(**QUICK),
+        DeepAdapt(**QUICK),
+    ],
+    ids=lambda a: type(a).__name__,
+)
+def test_it_beats_the_source_alone_on_a_planted_shift(adapter):
+    gains = []
+    for seed in range(2):
+        X, y, Xt, yt = moved_blobs(seed)
+        alone = MCC(weight=0.0, random_state=seed, **QUICK).fit((X, y), Xt).score(Xt, yt)
+        adapted = adapter.set_params(random_state=seed).fit((X, y), Xt)
+        assert adapted.collapse_ is None
+        gains.append(adapted.score(Xt, yt) - alone)
+    assert np.mean(gains) > 0.03
+
+
+def test_without_weight_all_are_the_source_alone_to_the_bit():
+    X, y, Xt, _ = moved_blobs(0)
+    kinds = (DeepCORAL, MCC)
+    first, second = (k(weight=0.0, random_state=0, **QUICK).fit((X, y), Xt) for k in kinds)
+    assert_array_equal(first.predict_proba(Xt), second.predict_proba(Xt))
+
+
+@pytest.mark.parametrize("kind", [DANN, CDAN])
+def test_the_domain_head_learns_and_the_features_unlearn(kind):
+    """The gradient of the head is that of its loss, not zero; the features' is turned round."""
+    from shiftlab.deep.adaptation import Step
+
+    X, y, Xt, _ = moved_blobs(0)
+    gradients = {}
+    for weight in (0.0, 1.0):
+        model = kind(weight=weight, random_state=0, **QUICK)
+        source, target = Domain(X, y), Domain(Xt)
+        context, *_ = model._context(source, target, torch.device("cpu"), 0)
+        torch.manual_seed(0)
+        method = model._method(context)
+        head = method.modules["domain_head"]
+        rows = torch.arange(64)
+        step = Step(
+            context,
+            context.source.batch(rows),
+            context.labels[rows],
+            None,
+            context.target.batch(rows),
+            rows,
+            rows,
+            1.0,
+        )
+        context.net.train()
+        method.loss(step).backward()
+        gradients[weight] = (
+            [p.grad.clone() for p in head.parameters()],
+            context.net.features[1][0].weight.grad.clone(),
+        )
+    for plain, reversed_ in zip(gradients[0.0][0], gradients[1.0][0], strict=True):
+        assert torch.allclose(plain, reversed_, atol=1e-7)
+        assert plain.abs().max() > 1e-4
+    assert (gradients[0.0][1] - gradients[1.0][1]).abs().max() > 1e-3
+
+
+def test_cdan_maps_wide_features_at_random():
+    model = CDAN(random_state=0, device="cpu")
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 60
+    source, target = (Domain(rng.normal(size=(120, 80)), labels) for labels in (y, None))
+    for width, n_modules in ((60, 0), (80, 1)):
+        net = (torch.nn.Flatten(), torch.nn.Linear(80, 60))
+        if width == 60:
+            net = (torch.nn.Linear(80, 60), torch.nn.Linear(60, 60))
+        context, *_ = model.set_params(backbone=net)._context(
+            source, target, torch.device("cpu"), 0
+        )
+        assert len(model._method(context).companions) == n_modules
+
+
+def test_no_global_state_of_torch_is_touched():
+    X, y, Xt, _ = moved_blobs(0)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for kind in (DANN, CDAN, DeepAdapt):
+        kind(random_state=0, epochs=1, device="cpu").fit((X, y), Xt)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_nothing_of_torch_is_imported_before_a_fit():
+    names = [name for name in ADAPTERS if getattr(shiftlab, name).facts.deep]
+    code = f"import sys, shiftlab\nfor n in {names}: getattr(shiftlab, n)()\n"
+    code += "assert 'torch' not in sys.modules and 'accelerate' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_collapse_is_a_warning_and_an_attribute():
+    X, y, Xt, _ = moved_blobs(0)
+    model = DeepCORAL(weight=1e5, learning_rate=0.03, random_state=0, **QUICK)
+    with pytest.warns(UserWarning, match="DeepCORAL collapsed: the network gives 100%"):
+        model.fit((X, y), Xt)
+    assert "one class" in model.collapse_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.set_params(weight=0.0).fit((X, y), Xt).collapse_ is None
+
+
+@pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt])
+def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(kind, tmp_path, monkeypatch):
+    X, y, Xt, _ = images()
+    given = {"epochs": 3, "batch_size": 32, "device": "cpu", "random_state": 0}
+    whole = kind(**given).fit((X, y), Xt)
+    path = tmp_path / "run.safetensors"
+    from shiftlab.deep.snapshot import Snapshot
+
+    saves, save = [], Snapshot.save
+
+    def stop(self, *arguments):
+        save(self, *arguments)
+        saves.append(1)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Snapshot, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        kind(checkpoint=path, **given).fit((X, y), Xt)
+    resumed = kind(checkpoint=path, **given).fit((X, y), Xt)
+    assert len(saves) == 3
+    assert_array_equal(whole.predict_proba(Xt), resumed.predict_proba(Xt))
+    with pytest.raises(ValueError, match="is of another training"):
+        kind(checkpoint=path, **given).fit((X, y), 255 - Xt)
+
+
+def test_images_with_a_network_of_ones_own_are_saved_and_loaded(tmp_path):
+    X, y, Xt, yt = images()
+    torch.manual_seed(0)
+    net = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 8)), torch.nn.Linear(8, 2))
+    before = net[1].weight.detach().clone()
+    model = MCC(net, augmentation=None, epochs=5, device="cpu", random_state=0).fit((X, y), Xt)
+    assert torch.equal(net[1].weight, before)
+    assert model.score(Xt, yt) > 0.9
+    assert model.transform(Xt).shape == (96, 8)
+    model.net_.save(tmp_path / "net.safetensors")
+    back = shiftlab.deep.TrainedNet.load(tmp_path / "net.safetensors", backbone=net, device="cpu")
+    assert_array_equal(back.predict(Xt), model.predict(Xt))
+
+
+def test_bad_input_is_one_clear_error(tmp_path):
+    X, y, Xt, _ = images()
+    with pytest.raises(ValueError, match="in a folder that does not exist"):
+        DANN(checkpoint=tmp_path / "no" / "run.safetensors").fit((X, y), Xt)
+    with pytest.raises(ValueError, match="backbone='resnet' is unknown"):
+        DANN("resnet").fit((X, y), Xt)
+    with pytest.raises(ValueError, match=r"does not take inputs of shape \(12, 12, 1\)"):
+        DANN("mlp").fit((X, y), Xt)
+    with pytest.raises(ValueError, match="at least two classes"):
+        DANN().fit((X, np.zeros(96)), Xt)
+
+
+def test_networks_are_recommended_for_images_alone():
+    from types import SimpleNamespace
+
+    def situation(inputs):
+        return SimpleNamespace(
+            texts=None,
+            inputs=inputs,
+            task="classification",
+            overlap=True,
+            n_source_labels=10,
+            n_target_labels=0,
+        )
+
+    deep = [a.facts for a in list_adapters("marginal", needs="torch")]
+    assert len(deep) >= 4
+    assert not any(_fits(facts, situation("dense")) for facts in deep)
+    assert all(_fits(f, situation("images")) for f in deep if not f.several_sources)
