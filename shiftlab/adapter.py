@@ -51,6 +51,8 @@ class Facts:
         Whether it needs several sources. (All adapters take several and pool them.)
     paired_rows : bool, default=False
         Whether it needs rows that are known in both feature spaces.
+    own_columns : bool, default=False
+        Whether it is for sides that share no column.
     label_sets : tuple of {"new", "gone"}, default=()
         For ``label_space``: whether it answers classes that only the target has ("new"), or that
         only the source has ("gone").
@@ -69,6 +71,7 @@ class Facts:
     needs_overlap: bool = False
     several_sources: bool = False
     paired_rows: bool = False
+    own_columns: bool = False
     label_sets: tuple[Literal["new", "gone"], ...] = ()
     deep: bool = False
     cost: str = ""

@@ -94,6 +94,7 @@ class CoOptimalTransport(TwoSpaces):
         assumes="Both tables hold the same quantities, in columns that can be matched.",
         source_labels=True,
         target_labels="optional",
+        own_columns=True,
         cost="O(m (m + d) e + m^2 log m) a step on at most m = 500 rows a side",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

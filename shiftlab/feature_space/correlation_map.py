@@ -147,6 +147,7 @@ class CorrelationMap(TwoSpaces):
         source_labels=True,
         target_labels="optional",
         paired_rows=True,
+        own_columns=True,
         cost="O((n + m) (d + e)^2 + (d + e)^3) for m pairs, d and e columns",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -95,6 +95,7 @@ class GromovWasserstein(TwoSpaces):
         assumes="Rows lie to each other in one space as they do in the other.",
         source_labels=True,
         target_labels="optional",
+        own_columns=True,
         cost="O(m^3) a step on at most m = 500 rows a side",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

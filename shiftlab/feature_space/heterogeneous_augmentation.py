@@ -89,6 +89,7 @@ class HeterogeneousAugmentation(TwoSpaces):
         source_labels=True,
         target_labels="required",
         tasks=("classification",),
+        own_columns=True,
         cost="O((n + m) (d + e)^2 + (d + e)^3) for d and e columns",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -99,6 +99,7 @@ class LinearGaussianMap(TwoSpaces):
         assumes="One space is a rotated or stretched copy of the other, with the same main axes.",
         source_labels=True,
         target_labels="optional",
+        own_columns=True,
         cost="O(n (d^2 + e^2) + d^3 + e^3) for d and e columns",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -124,6 +124,7 @@ class SharedEmbedding(TwoSpaces):
         source_labels=True,
         target_labels="required",
         tasks=("classification",),
+        own_columns=True,
         cost="O(n (d^2 + e^2) + d^3 + e^3) for d and e columns",
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
