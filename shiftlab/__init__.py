@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
+    from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
+    from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
+    from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
+    from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
     from shiftlab.label_space.open_set import OpenSet
@@ -120,6 +126,12 @@ _HOMES = {
     "RULSIF": "shiftlab.marginal.weighting.rulsif",
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
+    "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
+    "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
+    "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
+    "SharedEmbedding": "shiftlab.feature_space.shared_embedding",
     "Transform": "shiftlab.pipeline",
     "ULSIF": "shiftlab.marginal.weighting.ulsif",
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
@@ -203,8 +215,10 @@ __all__ = [
     "CircularScore",
     "ClassClustering",
     "ClassifierWeighting",
+    "CoOptimalTransport",
     "ConformalPrediction",
     "Consensus",
+    "CorrelationMap",
     "DeepAdapt",
     "DeepCORAL",
     "DeepJDOT",
@@ -215,6 +229,8 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "GromovWasserstein",
+    "HeterogeneousAugmentation",
     "ImportanceWeightedScore",
     "InfoMax",
     "InstancePruning",
@@ -222,6 +238,7 @@ __all__ = [
     "KernelDensityWeighting",
     "LabelMapping",
     "LabelShiftAdjusted",
+    "LinearGaussianMap",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
@@ -240,6 +257,7 @@ __all__ = [
     "SchemaAlignment",
     "SelfEnsembling",
     "SelfTraining",
+    "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
     "SubspaceAlignment",
