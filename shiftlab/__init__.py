@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shiftlab.label_space.label_mapping import LabelMapping
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
+    from shiftlab.label_space.transferability import transferability
     from shiftlab.label_space.universal import Universal
     from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
@@ -183,6 +184,7 @@ _HOMES = {
     "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
     "make_pipeline": "shiftlab.pipeline",
+    "transferability": "shiftlab.label_space.transferability",
 }
 
 __all__ = [
@@ -278,6 +280,7 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "transferability",
     "validation_scores",
 ]
 
