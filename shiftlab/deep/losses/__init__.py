@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shiftlab.deep.losses.adversarial import domain_loss, ramp, reverse_gradient
+from shiftlab.deep.losses.centroids import centroid_labels
 from shiftlab.deep.losses.class_confusion import class_confusion
 from shiftlab.deep.losses.conditional_map import RandomMap, multilinear_map
 from shiftlab.deep.losses.coral import coral, unit_spread
@@ -19,6 +20,7 @@ from shiftlab.deep.losses.virtual_adversarial import virtual_adversarial
 __all__ = [
     "RandomMap",
     "align_distribution",
+    "centroid_labels",
     "class_confusion",
     "coral",
     "discrepancy",
