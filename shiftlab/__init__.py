@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.instance_pruning import InstancePruning
     from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
+    from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
+    from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
+    from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
+    from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
+    from shiftlab.label_space.transferability import transferability
     from shiftlab.label_space.universal import Universal
     from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
@@ -137,6 +145,12 @@ _HOMES = {
     "RULSIF": "shiftlab.marginal.weighting.rulsif",
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
+    "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
+    "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
+    "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
+    "SharedEmbedding": "shiftlab.feature_space.shared_embedding",
     "Transform": "shiftlab.pipeline",
     "ULSIF": "shiftlab.marginal.weighting.ulsif",
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
@@ -151,6 +165,7 @@ _HOMES = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
@@ -187,6 +202,7 @@ _HOMES = {
     "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
     "make_pipeline": "shiftlab.pipeline",
+    "transferability": "shiftlab.label_space.transferability",
 }
 
 __all__ = [
@@ -227,8 +243,10 @@ __all__ = [
     "CircularScore",
     "ClassClustering",
     "ClassifierWeighting",
+    "CoOptimalTransport",
     "ConformalPrediction",
     "Consensus",
+    "CorrelationMap",
     "DeepAdapt",
     "DeepCORAL",
     "DeepJDOT",
@@ -239,12 +257,16 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "GromovWasserstein",
+    "HeterogeneousAugmentation",
     "ImportanceWeightedScore",
     "InfoMax",
+    "InstancePruning",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",
     "LabelShiftAdjusted",
+    "LinearGaussianMap",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
@@ -264,6 +286,7 @@ __all__ = [
     "SchemaAlignment",
     "SelfEnsembling",
     "SelfTraining",
+    "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
     "SubspaceAlignment",
@@ -284,6 +307,7 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "transferability",
     "validation_scores",
 ]
 
