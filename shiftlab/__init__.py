@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.adabn import AdaBN
+    from shiftlab.marginal.deep.adamatch import AdaMatch
+    from shiftlab.marginal.deep.adda import ADDA
     from shiftlab.marginal.deep.afn import AFN
     from shiftlab.marginal.deep.cdan import CDAN
     from shiftlab.marginal.deep.dan import DAN
@@ -60,11 +63,17 @@ if TYPE_CHECKING:
     from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
     from shiftlab.marginal.deep.deep_jdot import DeepJDOT
+    from shiftlab.marginal.deep.dirt_t import DIRTT
     from shiftlab.marginal.deep.jan import JAN
+    from shiftlab.marginal.deep.m3sda import M3SDA
     from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.deep.mcd import MCD
     from shiftlab.marginal.deep.mdd import MDD
     from shiftlab.marginal.deep.self_ensembling import SelfEnsembling
+    from shiftlab.marginal.deep.shot import SHOT
+    from shiftlab.marginal.deep.tent import TENT
+    from shiftlab.marginal.deep.vada import VADA
+    from shiftlab.marginal.multi_source import MultiSource
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -92,6 +101,15 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "AdaMatch": "shiftlab.marginal.deep.adamatch",
+    "AdaBN": "shiftlab.marginal.deep.adabn",
+    "TENT": "shiftlab.marginal.deep.tent",
+    "SHOT": "shiftlab.marginal.deep.shot",
+    "ADDA": "shiftlab.marginal.deep.adda",
+    "VADA": "shiftlab.marginal.deep.vada",
+    "DIRTT": "shiftlab.marginal.deep.dirt_t",
+    "M3SDA": "shiftlab.marginal.deep.m3sda",
+    "MultiSource": "shiftlab.marginal.multi_source",
     "DAN": "shiftlab.marginal.deep.dan",
     "JAN": "shiftlab.marginal.deep.jan",
     "AFN": "shiftlab.marginal.deep.afn",
@@ -188,6 +206,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ADDA",
     "AFN",
     "ATC",
     "BNM",
@@ -196,18 +215,25 @@ __all__ = [
     "DAN",
     "DANN",
     "DEV",
+    "DIRTT",
     "GFK",
     "JAN",
     "JDA",
     "KLIEP",
     "KMM",
+    "M3SDA",
     "MCC",
     "MCD",
     "MDD",
     "RULSIF",
+    "SHOT",
     "SND",
     "TCA",
+    "TENT",
     "ULSIF",
+    "VADA",
+    "AdaBN",
+    "AdaMatch",
     "AdaptationResult",
     "AdaptationSearch",
     "AdaptedEstimator",
@@ -245,6 +271,7 @@ __all__ = [
     "LocationScale",
     "ManyDiagnosis",
     "MixVal",
+    "MultiSource",
     "NearestNeighborWeighting",
     "OpenSet",
     "OptimalTransport",

@@ -67,6 +67,15 @@ ADAPTERS: dict[str, str] = {
     "MDD": "shiftlab.marginal.deep.mdd",
     "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
     "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
+    "AdaMatch": "shiftlab.marginal.deep.adamatch",
+    "AdaBN": "shiftlab.marginal.deep.adabn",
+    "TENT": "shiftlab.marginal.deep.tent",
+    "SHOT": "shiftlab.marginal.deep.shot",
+    "ADDA": "shiftlab.marginal.deep.adda",
+    "VADA": "shiftlab.marginal.deep.vada",
+    "DIRTT": "shiftlab.marginal.deep.dirt_t",
+    "M3SDA": "shiftlab.marginal.deep.m3sda",
+    "MultiSource": "shiftlab.marginal.multi_source",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
