@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
     from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.cross_lingual_lsa import CrossLingualLSA
+    from shiftlab.feature_space.dictionary_map import DictionaryMap
+    from shiftlab.feature_space.embedding_map import EmbeddingMap
     from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
     from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
     from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.linear_transport import LinearTransport
     from shiftlab.marginal.alignment.location_scale import LocationScale
     from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
+    from shiftlab.marginal.alignment.structural_correspondence import StructuralCorrespondence
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
@@ -147,6 +151,10 @@ _HOMES = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
     "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "CrossLingualLSA": "shiftlab.feature_space.cross_lingual_lsa",
+    "StructuralCorrespondence": "shiftlab.marginal.alignment.structural_correspondence",
+    "DictionaryMap": "shiftlab.feature_space.dictionary_map",
+    "EmbeddingMap": "shiftlab.feature_space.embedding_map",
     "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
     "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
     "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
@@ -247,12 +255,15 @@ __all__ = [
     "ConformalPrediction",
     "Consensus",
     "CorrelationMap",
+    "CrossLingualLSA",
     "DeepAdapt",
     "DeepCORAL",
     "DeepJDOT",
     "Diagnosis",
+    "DictionaryMap",
     "DoC",
     "Domain",
+    "EmbeddingMap",
     "Facts",
     "FeatureAugmentation",
     "FineTune",
@@ -289,6 +300,7 @@ __all__ = [
     "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
+    "StructuralCorrespondence",
     "SubspaceAlignment",
     "TargetShift",
     "TrAdaBoost",
