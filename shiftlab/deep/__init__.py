@@ -9,6 +9,7 @@ from shiftlab.deep.classifier import train_classifier
 from shiftlab.deep.freeze_search import search_freeze
 from shiftlab.deep.images import as_image_array
 from shiftlab.deep.nets import TrainedNet
+from shiftlab.deep.pretrained import load_pretrained
 from shiftlab.deep.training import History, TrainingError
 from shiftlab.deep.transfer import check_transferable, fine_tune
 
@@ -26,6 +27,7 @@ __all__ = [
     "digit_cnn",
     "fine_tune",
     "load_checkpoint",
+    "load_pretrained",
     "load_weights",
     "save_checkpoint",
     "search_freeze",
