@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
     from shiftlab.label_space.transferability import transferability
@@ -97,6 +98,7 @@ _HOMES = {
     "Facts": "shiftlab.adapter",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "OffTheShelf": "shiftlab.label_space.off_the_shelf",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
     "LocationScale": "shiftlab.marginal.alignment.location_scale",
@@ -206,6 +208,7 @@ __all__ = [
     "ManyDiagnosis",
     "MixVal",
     "NearestNeighborWeighting",
+    "OffTheShelf",
     "OpenSet",
     "OptimalTransport",
     "Oracle",

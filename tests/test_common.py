@@ -25,7 +25,10 @@ from shiftlab.adapter import DIFFERENCES, Adapter
 from shiftlab.registry import ADAPTERS
 
 # The only place that knows single adapters: settings that make a check quick.
-QUICK = {"FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32}}
+QUICK = {
+    "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
+    "OffTheShelf": {"pretrain_epochs": 2},
+}
 QUICK_DEEP = {"epochs": 6}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)

@@ -6,6 +6,7 @@ from shiftlab.deep.augment import Augmentation
 from shiftlab.deep.backbones import BACKBONES, BlockNet, as_block_net, build_backbone, digit_cnn
 from shiftlab.deep.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from shiftlab.deep.classifier import train_classifier
+from shiftlab.deep.devices import LARGEST_SEED
 from shiftlab.deep.freeze_search import search_freeze
 from shiftlab.deep.images import as_image_array
 from shiftlab.deep.nets import TrainedNet
@@ -15,6 +16,7 @@ from shiftlab.deep.transfer import check_transferable, fine_tune
 
 __all__ = [
     "BACKBONES",
+    "LARGEST_SEED",
     "Augmentation",
     "BlockNet",
     "History",
