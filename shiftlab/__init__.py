@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.instance_pruning import InstancePruning
     from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from shiftlab.data.shifts import make_shift
     from shiftlab.diagnosis import Diagnosis, ManyDiagnosis, diagnose, diagnose_many
     from shiftlab.domain import Domain
+    from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
+    from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
+    from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
+    from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
     from shiftlab.label_space.off_the_shelf import OffTheShelf
@@ -47,11 +54,18 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.afn import AFN
     from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dan import DAN
     from shiftlab.marginal.deep.dann import DANN
     from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.deep_jdot import DeepJDOT
+    from shiftlab.marginal.deep.jan import JAN
     from shiftlab.marginal.deep.mcc import MCC
+    from shiftlab.marginal.deep.mcd import MCD
+    from shiftlab.marginal.deep.mdd import MDD
+    from shiftlab.marginal.deep.self_ensembling import SelfEnsembling
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -79,6 +93,13 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "DAN": "shiftlab.marginal.deep.dan",
+    "JAN": "shiftlab.marginal.deep.jan",
+    "AFN": "shiftlab.marginal.deep.afn",
+    "MCD": "shiftlab.marginal.deep.mcd",
+    "MDD": "shiftlab.marginal.deep.mdd",
+    "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
+    "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
     "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
     "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
     "DANN": "shiftlab.marginal.deep.dann",
@@ -108,6 +129,12 @@ _HOMES = {
     "RULSIF": "shiftlab.marginal.weighting.rulsif",
     "Resample": "shiftlab.conditional.resample",
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
+    "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
+    "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
+    "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
+    "SharedEmbedding": "shiftlab.feature_space.shared_embedding",
     "Transform": "shiftlab.pipeline",
     "ULSIF": "shiftlab.marginal.weighting.ulsif",
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
@@ -122,6 +149,7 @@ _HOMES = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
@@ -162,17 +190,22 @@ _HOMES = {
 }
 
 __all__ = [
+    "AFN",
     "ATC",
     "BNM",
     "CDAN",
     "CORAL",
+    "DAN",
     "DANN",
     "DEV",
     "GFK",
+    "JAN",
     "JDA",
     "KLIEP",
     "KMM",
     "MCC",
+    "MCD",
+    "MDD",
     "RULSIF",
     "SND",
     "TCA",
@@ -186,10 +219,13 @@ __all__ = [
     "CircularScore",
     "ClassClustering",
     "ClassifierWeighting",
+    "CoOptimalTransport",
     "ConformalPrediction",
     "Consensus",
+    "CorrelationMap",
     "DeepAdapt",
     "DeepCORAL",
+    "DeepJDOT",
     "Diagnosis",
     "DoC",
     "Domain",
@@ -197,12 +233,16 @@ __all__ = [
     "FeatureAugmentation",
     "FineTune",
     "GaussianWeighting",
+    "GromovWasserstein",
+    "HeterogeneousAugmentation",
     "ImportanceWeightedScore",
     "InfoMax",
+    "InstancePruning",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",
     "LabelShiftAdjusted",
+    "LinearGaussianMap",
     "LinearTransport",
     "LocationScale",
     "ManyDiagnosis",
@@ -220,7 +260,9 @@ __all__ = [
     "Resample",
     "SafeAdapter",
     "SchemaAlignment",
+    "SelfEnsembling",
     "SelfTraining",
+    "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
     "SubspaceAlignment",

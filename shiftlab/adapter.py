@@ -49,6 +49,10 @@ class Facts:
         recommender leaves it out where the two hardly overlap.
     several_sources : bool, default=False
         Whether it needs several sources. (All adapters take several and pool them.)
+    paired_rows : bool, default=False
+        Whether it needs rows that are known in both feature spaces.
+    own_columns : bool, default=False
+        Whether it is for sides that share no column.
     label_sets : tuple of {"new", "gone"}, default=()
         For ``label_space``: whether it answers classes that only the target has ("new"), or that
         only the source has ("gone").
@@ -66,6 +70,8 @@ class Facts:
     inputs: tuple[Literal["dense", "sparse", "frame", "images"], ...] = ("dense", "frame", "images")
     needs_overlap: bool = False
     several_sources: bool = False
+    paired_rows: bool = False
+    own_columns: bool = False
     label_sets: tuple[Literal["new", "gone"], ...] = ()
     deep: bool = False
     cost: str = ""
@@ -74,13 +80,14 @@ class Facts:
     def needs(self) -> frozenset[str]:
         """What must be given beside the two samples.
 
-        Any of ``source_labels``, ``target_labels``, ``several_sources``, ``classes``,
-        ``images`` and ``torch``.
+        Any of ``source_labels``, ``target_labels``, ``several_sources``, ``paired_rows``,
+        ``classes``, ``images`` and ``torch``.
         """
         found = {
             "source_labels": self.source_labels,
             "target_labels": self.target_labels == "required",
             "several_sources": self.several_sources,
+            "paired_rows": self.paired_rows,
             "classes": self.tasks == ("classification",),
             "images": self.inputs == ("images",),
             "torch": self.deep,

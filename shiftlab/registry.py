@@ -11,6 +11,12 @@ __all__ = ["ADAPTERS", "adapter_table", "list_adapters"]
 
 ADAPTERS: dict[str, str] = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
+    "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
+    "SharedEmbedding": "shiftlab.feature_space.shared_embedding",
+    "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
+    "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
+    "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
     "KMM": "shiftlab.marginal.weighting.kmm",
     "KLIEP": "shiftlab.marginal.weighting.kliep",
@@ -40,6 +46,7 @@ ADAPTERS: dict[str, str] = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
@@ -54,10 +61,25 @@ ADAPTERS: dict[str, str] = {
     "CDAN": "shiftlab.marginal.deep.cdan",
     "MCC": "shiftlab.marginal.deep.mcc",
     "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
+    "DAN": "shiftlab.marginal.deep.dan",
+    "JAN": "shiftlab.marginal.deep.jan",
+    "AFN": "shiftlab.marginal.deep.afn",
+    "MCD": "shiftlab.marginal.deep.mcd",
+    "MDD": "shiftlab.marginal.deep.mdd",
+    "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
+    "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
-NEEDS = ("source_labels", "target_labels", "several_sources", "classes", "images", "torch")
+NEEDS = (
+    "source_labels",
+    "target_labels",
+    "several_sources",
+    "paired_rows",
+    "classes",
+    "images",
+    "torch",
+)
 
 
 def list_adapters(
@@ -71,7 +93,7 @@ def list_adapters(
         Only adapters that answer this difference.
     needs : str or iterable of str, default=None
         Only adapters that need all of these, of ``source_labels``, ``target_labels``,
-        ``several_sources``, ``classes``, ``images`` and ``torch``.
+        ``several_sources``, ``paired_rows``, ``classes``, ``images`` and ``torch``.
 
     Returns
     -------
@@ -86,8 +108,8 @@ def list_adapters(
     Examples
     --------
     >>> from shiftlab import list_adapters
-    >>> [adapter.__name__ for adapter in list_adapters(handles="feature_space")]
-    ['SchemaAlignment']
+    >>> [a.__name__ for a in list_adapters(handles="feature_space", needs="paired_rows")]
+    ['CorrelationMap']
     """
     if handles is not None and handles not in DIFFERENCES:
         raise ValueError(f"handles must be one of {', '.join(DIFFERENCES)}; got {handles!r}")

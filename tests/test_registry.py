@@ -1,6 +1,14 @@
 import pytest
 
-from shiftlab import CORAL, FineTune, PriorCorrection, SchemaAlignment, TrAdaBoost, list_adapters
+from shiftlab import (
+    CORAL,
+    CorrelationMap,
+    FineTune,
+    PriorCorrection,
+    SchemaAlignment,
+    TrAdaBoost,
+    list_adapters,
+)
 from shiftlab.registry import ADAPTERS, adapter_table
 
 
@@ -9,7 +17,8 @@ def test_all_are_listed_in_order():
 
 
 def test_by_what_they_handle():
-    assert list_adapters(handles="feature_space") == [SchemaAlignment]
+    assert list_adapters(handles="feature_space")[0] is SchemaAlignment
+    assert CorrelationMap in list_adapters(handles="feature_space")
     assert CORAL in list_adapters(handles="marginal")
     assert CORAL not in list_adapters(handles="conditional")
 
@@ -19,6 +28,7 @@ def test_by_what_they_need():
     assert CORAL not in list_adapters(needs="target_labels")
     assert PriorCorrection in list_adapters(needs=["source_labels", "classes"])
     assert CORAL not in list_adapters(needs="source_labels")
+    assert list_adapters(needs="paired_rows") == [CorrelationMap]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from shiftlab.diagnosis.explanation import LabelPlan
 from shiftlab.diagnosis.findings import Finding, Kind
 from shiftlab.diagnosis.track_record import TrackRecord, track_record
 from shiftlab.domain import Domain
+from shiftlab.validation import numeric_rows
 
 __all__ = ["Recommendation", "Situation", "inputs_of", "read_situation", "recommend"]
 
@@ -66,6 +67,8 @@ class Situation:
     apart: tuple[str, ...] = ()  # columns of a frame that say when a row was taken
     gaps: bool = False  # missing values, which not every method takes
     lost_columns: bool = False  # columns of the source that the target lacks
+    nothing_shared: bool = False  # no column of the one was found again in the other
+    all_numbers: bool = True  # whether both sides are numbers without gaps
     units: dict[str, float] = field(default_factory=dict)  # column -> factor back to the source
 
 
@@ -117,6 +120,10 @@ def read_situation(
     if y.differs:
         sizes["conditional"] = f"by {y.effect:.0%}"
     differ = [f for f in findings.values() if f.differs]
+    found_again = any(
+        c["kind"] == "renamed" for c in findings["feature_space"].details.get("changes", [])
+    )
+    nothing_shared = columns.n_shared == 0 and not columns.unusable and not found_again
     return Situation(
         kind=kind,
         feature_space_differs=findings["feature_space"].differs,
@@ -139,8 +146,18 @@ def read_situation(
         apart=apart if source.is_frame else (),
         gaps=any(np.isnan(v).any() for c in columns.shared for v in (c.source, c.target)),
         lost_columns=bool(columns.missing),
+        nothing_shared=nothing_shared,
+        all_numbers=_is_numbers(source) and _is_numbers(target) if nothing_shared else True,
         units=_units(findings["feature_space"]),
     )
+
+
+def _is_numbers(domain: Domain) -> bool:
+    try:
+        numeric_rows(domain, "the recommender")
+    except ValueError:
+        return False
+    return True
 
 
 def _units(finding: Finding) -> dict[str, float]:
@@ -286,7 +303,14 @@ def _fits(facts: Any, situation: Situation) -> bool:
         return False  # no gain of networks on tables was measured
     if facts.needs_overlap and not situation.overlap:
         return False
-    if facts.several_sources or (facts.source_labels and situation.n_source_labels == 0):
+    if facts.source_labels and situation.n_source_labels == 0:
+        return False
+    if facts.own_columns and not (situation.nothing_shared and situation.all_numbers):
+        return False
+    if facts.handles == ("feature_space",) and not facts.own_columns and situation.nothing_shared:
+        return False
+    # neither several sources nor rows known in both spaces are among what was diagnosed
+    if facts.several_sources or facts.paired_rows:
         return False
     return not (facts.target_labels == "required" and situation.n_target_labels == 0)
 

@@ -13,6 +13,7 @@ from scipy.stats import fisher_exact, hypergeom, ks_2samp
 
 from shiftlab.diagnosis.columns import Column, Columns, column_names, column_values
 from shiftlab.diagnosis.findings import Finding
+from shiftlab.diagnosis.same_columns import SameColumn, same_columns
 from shiftlab.domain import Domain
 
 __all__ = ["Change", "UnitChange", "compare_schema", "scale_change"]
@@ -189,8 +190,23 @@ def _shape_changes(source: Domain, target: Domain) -> list[Change]:
     unnamed = source.feature_names is None or target.feature_names is None
     if unnamed and source.n_features != target.n_features:
         text = f"source has {source.n_features} columns and target {target.n_features}"
-        return [Change("dimension", (), text)]
+        pairs = [_same(p, f"x{p.source}", f"x{p.target}") for p in _by_position(source, target)]
+        return [Change("dimension", (), text), *pairs]
     return []
+
+
+def _by_position(source: Domain, target: Domain) -> list[SameColumn]:
+    bare = [d.with_(feature_names=None) if not d.is_frame else d for d in (source, target)]
+    return same_columns(*bare)
+
+
+def _same(pair: SameColumn, ours: str, theirs: str) -> Change:
+    unit = f" in another unit ({pair.unit})" if pair.unit else ""
+    text = (
+        f"column '{ours}' of the source and '{theirs}' of the target seem to be the same{unit}, by "
+        f"distribution and dependence (probability {pair.probability:.2f})"
+    )
+    return Change("renamed", (ours, theirs), text, factor=pair.factor, offset=pair.offset)
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -200,13 +216,19 @@ def _size(shape: tuple[int, ...]) -> str:
 def _name_changes(columns: Columns, source: Domain, target: Domain) -> list[Change]:
     if source.is_image or target.is_image:
         return []
-    renamed = _renamed(columns, source, target)
     changes = [
         Change("renamed", (a, b), f"column '{a}' seems to be called '{b}' in the target ({why})")
-        for a, b, why in renamed
+        for a, b, why in _renamed(columns, source, target)
     ]
-    missing = [n for n in columns.missing if n not in {a for a, _, _ in renamed}]
-    added = [n for n in columns.added if n not in {b for _, b, _ in renamed}]
+    done = {name for change in changes for name in change.columns}
+    missing, added = ([n for n in v if n not in done] for v in (columns.missing, columns.added))
+    if missing and added:
+        found = [
+            p for p in same_columns(source, target) if p.source in missing and p.target in added
+        ]
+        changes += [_same(p, p.source, p.target) for p in found]
+        done = {name for change in changes for name in change.columns}
+        missing, added = ([n for n in v if n not in done] for v in (missing, added))
     if missing:
         text = f"the target lacks {_listed(missing)}"
         changes.append(Change("missing", tuple(missing), text))

@@ -56,9 +56,11 @@ def adapt(
        alike, in this order; see `SafeAdapter`. Each candidate's gain is estimated under it
        from held-out source rows. Of those whose 95% interval lies above 0 the highest lower end
        wins; if there is none, the source-only model stays.
-    4. *None stands.* Nothing can be shown then. What is used is the mean of self-training and a
-       class-wise aligned projection, which has done least harm on real pairs (see
+    4. *None stands.* Nothing can be shown then. If the source model tells the classes apart and
+       sees about the same class shares in the target, the mean of self-training and a class-wise
+       aligned projection is used, which has done most good and least harm on real pairs (see
        ``experiments/selection``), and the result says that this is experience, not evidence.
+       Else the source-only model stays.
 
     No rule without target labels can be right for every target: rows that look the same may
     have other labels. ``labels=`` for a few settles more than all else.
@@ -311,7 +313,12 @@ def _decide(tried: _Trials, base: Any, seed: int) -> str:
     said = _by_assumption(tried, base, seed, known)
     if said:
         return said
-    for name, model in unassumed(base, seed, ground.source.n_features).items():
+    pool = unassumed(base, seed, ground.source.n_features)
+    if pool and not ground.class_structure.plausible:
+        why = ground.class_structure.why
+        tried.found |= {name: Candidate(name, "not tried", why) for name in pool}
+        return f"source-only model kept: no assumption stands that could show a gain, and {why}"
+    for name, model in pool.items():
         done = tried.run(name, model, lambda _, fitted: fitted)
         if done is None:
             continue

@@ -30,6 +30,8 @@ EFFECTIVE_ROWS = 50.0  # that the weighted source has to be worth
 COVERED = 0.9  # share of the target that has to lie within reach of the source
 MATCHED = 0.6  # AUC up to which weights, or a map, count as having made the sides alike
 ROWS = 2000  # of each side, to see what is left
+SKILL = 0.5  # share of the errors of naming the commonest class that the source model avoids
+SHARES = 0.15  # total variation between the class shares of held-out and target predictions
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,37 @@ class Ground:
             stands,
             f"the map {does} AUC {left:.2f}",
         )
+
+    @cached_property
+    def class_structure(self) -> Assumption:
+        """Whether pseudo-labels and class-wise alignment have something to stand on.
+
+        They take the source model's answers for labels and leave the class shares about as they
+        are: a weak model, or a target of other shares, leads them astray. That this stands does
+        not show a gain; it only leaves one possible.
+        """
+        name = "class structure"
+        assumes = "the classes are told apart alike in both, and their shares are about the same"
+        if not self.classifies or not hasattr(self.baseline_, "predict_proba"):
+            return Assumption(name, assumes, False, "there are no class probabilities")
+        commonest = np.bincount(self.codes).max() / len(self.codes)
+        right = float(np.mean(self._proba.argmax(axis=1) == self.codes))
+        skill = (right - commonest) / max(1 - commonest, 1e-12)
+        if skill < SKILL:
+            why = (
+                f"held-out source rows are told apart too weakly for pseudo-labels ({right:.0%} "
+                f"right, {commonest:.0%} by naming the commonest class)"
+            )
+            return Assumption(name, assumes, False, why)
+        shares = [p.mean(axis=0) for p in (self._proba, self._target_proba)]
+        moved = float(np.abs(shares[0] - shares[1]).sum() / 2)
+        if moved > SHARES:
+            why = f"the class shares seem to differ by {moved:.0%} of the rows"
+            return Assumption(name, assumes, False, why)
+        return Assumption(
+            name, assumes, True, f"{right:.0%} of held-out source rows are right, and the "
+            f"predicted class shares differ by {moved:.0%}",
+        )  # fmt: skip
 
     # -- what follows from them -----------------------------------------------------------------
 

@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Transport", "class_regularized", "exact", "sinkhorn", "typical_cost"]
+__all__ = [
+    "Transport",
+    "class_regularized",
+    "exact",
+    "only_numpy",
+    "sinkhorn",
+    "typical_cost",
+]
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +112,7 @@ def typical_cost(X: NDArray[Any], Y: NDArray[Any], most: int = 1000) -> float:
 
 
 @contextmanager
-def _only_numpy() -> Iterator[None]:
+def only_numpy() -> Iterator[None]:
     """Keep POT from importing every array library that it finds."""
     libraries = {"PYTORCH": "torch", "JAX": "jax", "CUPY": "cupy", "TENSORFLOW": "tensorflow"}
     names = [
@@ -151,7 +158,7 @@ def exact(cost: Floats, a: Floats, b: Floats, max_iter: int = 10_000_000) -> Tra
     >>> exact(np.array([[4.0, 1.0], [1.0, 4.0]]), half, half).plan.tolist()
     [[0.0, 0.5], [0.5, 0.0]]
     """
-    with _only_numpy():
+    with only_numpy():
         lp = importlib.import_module("ot.lp")
     # POT wants marginals that agree to the last bit, or it answers with zeros.
     a, b = a / a.sum(), b / b.sum()

@@ -15,6 +15,7 @@ from sklearn.svm import LinearSVC
 
 from shiftlab import CORAL, Domain, PriorCorrection, Resample, make_pipeline
 from shiftlab.stats.calibration import expected_calibration_error
+from shiftlab.stats.priors import em_prior
 
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
 
@@ -289,6 +290,22 @@ def test_a_line_through_islands_knows_no_share(method):
     with pytest.warns(UserWarning, match="keeps the source's prior"):
         model.fit(draw(950, 50), draw(2850, 150)[0])
     np.testing.assert_allclose(model.prior_, [0.95, 0.05])
+
+
+@pytest.mark.parametrize("method", ["auto", "em", "bbse"])
+def test_fifty_thousand_rows_stand_for_more(method):
+    """Of 80,000 rows, sorted by class: the estimate is that of all rows but for .002 a share."""
+    source = classes_of([0.4, 0.3, 0.3], 1000, seed=38)
+    X, y = classes_of([0.1, 0.2, 0.7], 80_000, seed=39)
+    order = np.argsort(y, kind="stable")
+    X, y = X[order], y[order]
+    model = PriorCorrection(LogisticRegression(), method=method, random_state=0).fit(source, X)
+    p = model.calibration_(model.estimator_.predict_proba(X))
+    if method != "bbse":
+        whole = em_prior(p, model.source_prior_).prior
+        np.testing.assert_allclose(model.prior_, whole, atol=0.01)
+    np.testing.assert_allclose(model.prior_, [0.1, 0.2, 0.7], atol=0.05)
+    assert model.predict_proba(X).shape == (80_000, 3)
 
 
 def island(seed, at):

@@ -283,3 +283,53 @@ def test_class_that_chance_left_out_is_no_difference():
     diagnosis = diagnose((X, y), few, random_state=0, explain=False)
     assert not diagnosis.label_space_differs
     assert diagnosis.findings["label_space"].details["one_side_by_chance"] == [2]
+
+
+def test_a_column_under_another_name_and_in_another_unit_is_the_same():
+    b = _frame(4)
+    b["v1"] = b.pop("height") / 2.54
+    diagnosis, changes = _changes(_frame(3), b)
+    assert changes["renamed"]["columns"] == ("height", "v1")
+    assert changes["renamed"]["factor"] == pytest.approx(1 / 2.54)
+    assert "seem to be the same in another unit (in to cm)" in changes["renamed"]["text"]
+    assert "missing" not in changes
+    advice = diagnosis.recommend()[0]
+    assert advice.method == "SchemaAlignment"
+    names = {"source": _frame(3), "target": b}
+    with pytest.warns(UserWarning, match="'height' <- 'v1'"):
+        exec(advice.code, names)
+    moved = names["adapted"].transform(b)["height"]
+    np.testing.assert_allclose(moved, b["v1"] * 2.54)
+    # another quantity is not taken for it
+    b["v1"] = np.random.default_rng(1).exponential(size=len(b)) - 40
+    _, changes = _changes(_frame(3), b)
+    assert "renamed" not in changes
+    assert changes["missing"]["columns"] == ("height",)
+
+
+def test_arrays_of_different_widths_name_the_columns_that_look_alike():
+    columns = ["income", "age", "height"]
+    a, b = (_frame(seed)[columns].to_numpy(dtype=float) for seed in (3, 4))
+    diagnosis, changes = _changes(a, b[:, [2, 0]])
+    assert "dimension" in changes
+    found = diagnosis.findings["feature_space"].details["changes"]
+    assert [c["columns"] for c in found[1:]] == [("x0", "x1"), ("x2", "x0")]
+    assert diagnosis.recommend()[0].method == "SchemaAlignment"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_sides_that_share_nothing_are_for_adapters_between_spaces(known):
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 2
+    X, Z = rng.normal(size=(300, 6)) + y[:, None], rng.normal(size=(300, 9)) ** 3 - y[:, None]
+    target = Domain(Z, y, labelled=np.arange(300) < (40 if known else 0))
+    diagnosis = diagnose((X, y), target, random_state=0, explain=False)
+    advice = [r for r in diagnosis.recommend() if r.code.startswith("from shiftlab")]
+    methods = [r.method for r in advice]
+    assert "SchemaAlignment" not in methods
+    assert len(methods) == 2
+    assert ("SharedEmbedding" in methods) == known
+    for r in advice:
+        names = {"source": (X, y), "target": target}
+        exec(r.code, names)
+        assert names["adapted"].source_.n_rows == 300 + target.n_labelled
