@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.multi_task import MultiTask
     from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
@@ -119,6 +120,7 @@ _HOMES = {
     "Facts": "shiftlab.adapter",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "MultiTask": "shiftlab.label_space.multi_task",
     "OffTheShelf": "shiftlab.label_space.off_the_shelf",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
@@ -247,6 +249,7 @@ __all__ = [
     "LocationScale",
     "ManyDiagnosis",
     "MixVal",
+    "MultiTask",
     "NearestNeighborWeighting",
     "OffTheShelf",
     "OpenSet",

@@ -37,6 +37,7 @@ ADAPTERS: dict[str, str] = {
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
     "FineTune": "shiftlab.label_space.finetune",
     "OffTheShelf": "shiftlab.label_space.off_the_shelf",
+    "MultiTask": "shiftlab.label_space.multi_task",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
     "TargetShift": "shiftlab.conditional.target_shift",
