@@ -10,6 +10,7 @@ from shiftlab.deep.devices import LARGEST_SEED
 from shiftlab.deep.freeze_search import search_freeze
 from shiftlab.deep.images import as_image_array
 from shiftlab.deep.nets import TrainedNet
+from shiftlab.deep.pretext import pretrain
 from shiftlab.deep.pretrained import load_pretrained
 from shiftlab.deep.training import History, TrainingError
 from shiftlab.deep.transfer import check_transferable, fine_tune
@@ -31,6 +32,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_weights",
+    "pretrain",
     "save_checkpoint",
     "search_freeze",
     "train_classifier",
