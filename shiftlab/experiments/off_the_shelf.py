@@ -248,6 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = run_unfinished(given.out, list(cells), choose, measure, jobs=given.jobs, watch=watch)
     order = {key: place for place, key in enumerate(cells)}
     rows.sort(key=lambda row: order[row["key"]])
+    for row in rows:  # as in the file, so that the tables are those of the file
+        row["accuracy"] = round(row["accuracy"], 4)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
