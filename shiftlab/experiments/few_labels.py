@@ -349,7 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if result:
                 print(task.name, f"{result['accuracy']:.3f}", result["seconds"], flush=True)
             yield task, result
-            if given.seconds is not None and time.monotonic() - started > given.seconds:
+            late = given.seconds is not None and time.monotonic() - started > given.seconds
+            if result and late:
                 return
 
     given.out.mkdir(parents=True, exist_ok=True)
