@@ -31,7 +31,13 @@ from shiftlab.marginal.alignment.jda import JDA
 from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
 from shiftlab.pipeline import make_pipeline
 from shiftlab.selection.adapt import adapt
-from shiftlab.selection.candidates import assumed, default_estimator, from_labels, unassumed
+from shiftlab.selection.candidates import (
+    assumed,
+    components_for,
+    default_estimator,
+    from_labels,
+    unassumed,
+)
 from shiftlab.selection.ground import Ground
 from shiftlab.selection.judge import Judge
 from shiftlab.selection.safe_adapter import decide
@@ -68,11 +74,11 @@ def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
     -------
     dict of str to Adapter
     """
-    d = int(np.shape(case.source.X)[1])
-    pool = assumed(estimator, seed) | unassumed(estimator, seed, d)
+    k = components_for(case.source, case.target)
+    pool = assumed(estimator, seed) | unassumed(estimator, seed, k)
     pool["CORAL"] = CORAL(clone(estimator))
     pool["SelfTraining"] = SelfTraining(clone(estimator), random_state=seed)
-    pool["JDA"] = JDA(clone(estimator), n_components=min(30, d), random_state=seed)
+    pool["JDA"] = JDA(clone(estimator), n_components=k, random_state=seed)
     pool["OptimalTransport"] = OptimalTransport(clone(estimator), random_state=seed)
     return pool | (from_labels(estimator, seed) if case.shown.any() else {})
 
@@ -108,8 +114,9 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
         def accuracy(answers: Any) -> float:
             return float(np.mean((np.asarray(answers) == y)[case.scored]))
 
-        found = adapt(case.source, seen, estimator=case.estimator, random_state=seed)
+        # the penalty that adapt would choose, for it and for all others alike
         estimator = case.estimator or default_estimator(case.source, "classification", seed)
+        found = adapt(case.source, seen, estimator=estimator, random_state=seed)
         ground = Ground(
             make_pipeline(clone(estimator)), case.source, seen, FOLDS, np.random.RandomState(seed)
         )
