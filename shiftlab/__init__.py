@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.multi_task import MultiTask
+    from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
     from shiftlab.label_space.transferability import transferability
@@ -140,6 +142,8 @@ _HOMES = {
     "Facts": "shiftlab.adapter",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "MultiTask": "shiftlab.label_space.multi_task",
+    "OffTheShelf": "shiftlab.label_space.off_the_shelf",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
     "LocationScale": "shiftlab.marginal.alignment.location_scale",
@@ -283,7 +287,9 @@ __all__ = [
     "ManyDiagnosis",
     "MixVal",
     "MultiSource",
+    "MultiTask",
     "NearestNeighborWeighting",
+    "OffTheShelf",
     "OpenSet",
     "OptimalTransport",
     "Oracle",

@@ -40,6 +40,8 @@ ADAPTERS: dict[str, str] = {
     "JDA": "shiftlab.marginal.alignment.jda",
     "BalancedDistribution": "shiftlab.marginal.alignment.balanced_distribution",
     "FineTune": "shiftlab.label_space.finetune",
+    "OffTheShelf": "shiftlab.label_space.off_the_shelf",
+    "MultiTask": "shiftlab.label_space.multi_task",
     "PriorCorrection": "shiftlab.conditional.prior_correction",
     "Resample": "shiftlab.conditional.resample",
     "TargetShift": "shiftlab.conditional.target_shift",

@@ -29,6 +29,7 @@ from shiftlab.registry import ADAPTERS
 _PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
 QUICK = {
     "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
+    "OffTheShelf": {"pretrain_epochs": 2},
     "InstancePruning": {"prune": 0.5},
     "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
     "CrossLingualLSA": {"paired": (_PAIRED, _PAIRED + 0.5)},
