@@ -30,9 +30,10 @@ from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
 from shiftlab.pipeline import make_pipeline
 from shiftlab.selection.adapt import adapt
 from shiftlab.selection.candidates import (
+    COMPONENTS,
     assumed,
-    components_for,
     default_estimator,
+    directions,
     from_labels,
     unassumed,
 )
@@ -71,7 +72,8 @@ def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
     -------
     dict of str to Adapter
     """
-    k = components_for(case.source, case.target)
+    # a fold may vary in fewer directions than all rows
+    k = max(1, min(COMPONENTS, int(0.9 * directions(case.source, case.target))))
     pool = assumed(estimator, seed) | unassumed(estimator, seed, k)
     pool["CORAL"] = CORAL(clone(estimator))
     pool["SelfTraining"] = SelfTraining(clone(estimator), random_state=seed)
