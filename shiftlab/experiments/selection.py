@@ -114,7 +114,9 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
             return float(np.mean((np.asarray(answers) == y)[case.scored]))
 
         # the penalty that adapt would choose, for it and for all others alike
-        estimator = case.estimator or default_estimator(case.source, "classification", seed)
+        estimator = case.estimator
+        if estimator is None:
+            estimator = default_estimator(case.source, "classification", seed)
         found = adapt(case.source, seen, estimator=estimator, random_state=seed)
         ground = Ground(
             make_pipeline(clone(estimator)), case.source, seen, FOLDS, np.random.RandomState(seed)
