@@ -16,7 +16,13 @@ from shiftlab.domain import Domain
 from shiftlab.encoding import TableEncoder
 from shiftlab.feature_space.schema_alignment import SchemaAlignment
 from shiftlab.pipeline import make_pipeline
-from shiftlab.selection.candidates import assumed, default_estimator, from_labels, unassumed
+from shiftlab.selection.candidates import (
+    assumed,
+    components_for,
+    default_estimator,
+    from_labels,
+    unassumed,
+)
 from shiftlab.selection.evidence import Evidence, label_evidence, win_e_value
 from shiftlab.selection.ground import Assumption, Ground
 from shiftlab.selection.judge import as_candidate
@@ -313,7 +319,7 @@ def _decide(tried: _Trials, base: Any, seed: int) -> str:
     said = _by_assumption(tried, base, seed, known)
     if said:
         return said
-    pool = unassumed(base, seed, ground.source.n_features)
+    pool = unassumed(base, seed, components_for(ground.source, ground.target))
     if pool and not ground.class_structure.plausible:
         why = ground.class_structure.why
         tried.found |= {name: Candidate(name, "not tried", why) for name in pool}

@@ -24,9 +24,10 @@ from shiftlab.selection.consensus import Consensus
 from shiftlab.supervised import weight_keyword
 from shiftlab.validation import flatten_images
 
-__all__ = ["assumed", "default_estimator", "from_labels", "unassumed"]
+__all__ = ["assumed", "components_for", "default_estimator", "from_labels", "unassumed"]
 
 COMPONENTS = 30  # of the projection in the consensus
+DRAWN = 2000  # rows of a side, to count the directions in which they vary
 PENALTIES = [0.1, 1.0, 10.0, 100.0]
 FOLDS = 3
 ROWS = 5000  # to choose the penalty on
@@ -117,7 +118,35 @@ def from_labels(estimator: Any, seed: int) -> dict[str, Any]:
     return found
 
 
-def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
+def components_for(source: Domain, target: Domain) -> int:
+    """Return how many components a projection of both samples keeps.
+
+    Parameters
+    ----------
+    source, target : Domain
+        Rows as numbers.
+
+    Returns
+    -------
+    int
+        30, or nine tenths of the directions in which the rows vary where these are fewer: a part
+        of the rows, as in a fold, may vary in fewer.
+    """
+    rng = np.random.RandomState(0)
+    rows = [
+        d.X if d.n_rows <= DRAWN else d.X[rng.permutation(d.n_rows)[:DRAWN]]
+        for d in (source, target)
+    ]
+    dense = [r.toarray() if hasattr(r, "toarray") else np.asarray(r) for r in rows]
+    both = np.vstack([r.reshape(len(r), -1).astype(np.float64) for r in dense])
+    both = both - both.mean(axis=0)
+    spread = both.std(axis=0)
+    return max(
+        1, min(COMPONENTS, int(np.linalg.matrix_rank(both[:, spread > 0] / spread[spread > 0])))
+    )
+
+
+def unassumed(estimator: Any, seed: int, n_components: int) -> dict[str, Any]:
     """What has done least harm on real pairs where no assumption stands.
 
     The mean of self-training and a class-wise aligned projection: they err on different rows, and
@@ -129,8 +158,8 @@ def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
         Trained inside.
     seed : int
         Of the adapters.
-    n_features : int
-        Columns.
+    n_components : int
+        Of the projection; see `components_for`.
 
     Returns
     -------
@@ -138,9 +167,8 @@ def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
     """
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         return {}
-    k = min(COMPONENTS, n_features)
     models = [
         SelfTraining(clone(estimator), random_state=seed),
-        JDA(clone(estimator), n_components=k, random_state=seed),
+        JDA(clone(estimator), n_components=n_components, random_state=seed),
     ]
     return {"Consensus": Consensus(models)}
