@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from sklearn.frozen import FrozenEstimator
 
-from shiftlab.conditional.held_out import unless_better
 from shiftlab.conditional.label_shift_fit import (
     copies,
     is_label_shift_plausible,
@@ -23,6 +22,8 @@ from shiftlab.stats.calibration import (
     ALL_CALIBRATIONS,
     CALIBRATIONS,
     Calibration,
+    held_out_calibration,
+    log_loss,
     select_calibration,
 )
 from shiftlab.stats.class_densities import fit_class_densities, held_out_densities
@@ -233,7 +234,7 @@ def cross_fit(
     calibrated, densities = fitted_map(raw), None
     posteriors = calibrated
     if calibration == "auto":
-        densities, posteriors = _densities(raw, calibrated, known, parts, inside)
+        densities, posteriors = _densities(raw, fitted_map, known, parts, inside)
     return CrossFit(
         calibrated,
         known,
@@ -252,7 +253,7 @@ LEAST_ROWS = 10  # of a class, for a covariance of its own
 
 def _densities(
     raw: Floats,
-    calibrated: Floats,
+    calibration: Calibration,
     codes: NDArray[np.intp],
     fold: NDArray[np.intp],
     weight: Floats | None,
@@ -262,19 +263,16 @@ def _densities(
     Two classes differ in one number, of which a calibration map is the better function: it
     is monotone.
     """
-    n, k = raw.shape
+    calibrated, k = calibration(raw), raw.shape[1]
     counts = np.bincount(codes, minlength=k)
     if not 3 <= k <= MOST_CLASSES or counts.min() < LEAST_ROWS:
         return None, calibrated
     held_out = held_out_densities(raw, codes, fold, weight)
+    otherwise = held_out_calibration(raw, codes, fold, calibration.method, weight)
     # Densities that are wrong have wrong shares in the source, too; biases mend that.
     mended = select_calibration(held_out, codes, fold, CALIBRATIONS, weight)
     held_out = mended(held_out)
-    losses = -np.log(
-        np.maximum([p[np.arange(n), codes] for p in (calibrated, held_out)], 1 / (n * k))
-    )
-    share = np.full(n, 1 / n) if weight is None else weight / weight.sum()
-    if unless_better(losses, share, 0) == 0:
+    if log_loss(held_out, codes, weight) >= log_loss(otherwise, codes, weight):
         return None, calibrated
     densities = fit_class_densities(raw, codes, weight)
     return lambda probabilities: mended(densities(probabilities)), held_out
