@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.metrics import open_set_scores
     from shiftlab.label_space.multi_task import MultiTask
     from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
@@ -214,6 +215,7 @@ _HOMES = {
     "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
     "make_pipeline": "shiftlab.pipeline",
+    "open_set_scores": "shiftlab.label_space.metrics",
     "transferability": "shiftlab.label_space.transferability",
 }
 
@@ -325,6 +327,7 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "open_set_scores",
     "transferability",
     "validation_scores",
 ]
