@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
     from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.cross_lingual_lsa import CrossLingualLSA
+    from shiftlab.feature_space.dictionary_map import DictionaryMap
+    from shiftlab.feature_space.embedding_map import EmbeddingMap
     from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
     from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
     from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.multi_task import MultiTask
+    from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
     from shiftlab.label_space.transferability import transferability
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.linear_transport import LinearTransport
     from shiftlab.marginal.alignment.location_scale import LocationScale
     from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
+    from shiftlab.marginal.alignment.structural_correspondence import StructuralCorrespondence
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
@@ -136,6 +142,8 @@ _HOMES = {
     "Facts": "shiftlab.adapter",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "MultiTask": "shiftlab.label_space.multi_task",
+    "OffTheShelf": "shiftlab.label_space.off_the_shelf",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
     "LocationScale": "shiftlab.marginal.alignment.location_scale",
@@ -147,6 +155,10 @@ _HOMES = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
     "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "CrossLingualLSA": "shiftlab.feature_space.cross_lingual_lsa",
+    "StructuralCorrespondence": "shiftlab.marginal.alignment.structural_correspondence",
+    "DictionaryMap": "shiftlab.feature_space.dictionary_map",
+    "EmbeddingMap": "shiftlab.feature_space.embedding_map",
     "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
     "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
     "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
@@ -247,12 +259,15 @@ __all__ = [
     "ConformalPrediction",
     "Consensus",
     "CorrelationMap",
+    "CrossLingualLSA",
     "DeepAdapt",
     "DeepCORAL",
     "DeepJDOT",
     "Diagnosis",
+    "DictionaryMap",
     "DoC",
     "Domain",
+    "EmbeddingMap",
     "Facts",
     "FeatureAugmentation",
     "FineTune",
@@ -272,7 +287,9 @@ __all__ = [
     "ManyDiagnosis",
     "MixVal",
     "MultiSource",
+    "MultiTask",
     "NearestNeighborWeighting",
+    "OffTheShelf",
     "OpenSet",
     "OptimalTransport",
     "Oracle",
@@ -289,6 +306,7 @@ __all__ = [
     "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
+    "StructuralCorrespondence",
     "SubspaceAlignment",
     "TargetShift",
     "TrAdaBoost",

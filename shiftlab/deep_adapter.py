@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import warnings
 from numbers import Integral, Real
 from pathlib import Path
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from shiftlab.deep.adaptation import Context, Method
     from shiftlab.deep.snapshot import Snapshot
 
-__all__ = ["DeepAdapter", "NetAdapter", "deep_facts", "require_deep"]
+__all__ = [
+    "DeepAdapter",
+    "NetAdapter",
+    "comes_trained",
+    "deep_facts",
+    "read_trained",
+    "require_deep",
+]
 
 
 def require_deep(who: str) -> None:
@@ -38,6 +46,58 @@ def require_deep(who: str) -> None:
         raise ImportError(
             f"{who} needs {error.name}; install it with: pip install 'shiftlab[deep]'"
         ) from error
+
+
+# What load_pretrained takes by name, with weights of its own.
+_PRETRAINED = ("efficientnet_lite0", "torchvision:")
+
+
+def comes_trained(backbone: Any) -> bool:
+    """Whether a backbone is a TrainedNet, a checkpoint's path or a pretrained name; needs no torch.
+
+    Parameters
+    ----------
+    backbone : object
+        As given by the user.
+
+    Returns
+    -------
+    bool
+        False for a name or a network that is yet to be trained on the source.
+    """
+    if isinstance(backbone, os.PathLike):
+        return True
+    if isinstance(backbone, str):
+        # Names of backbones have neither; "x.safetensors" and "runs/x" are files.
+        is_path = bool(os.path.dirname(backbone) or os.path.splitext(backbone)[1])
+        return is_path or backbone.startswith(_PRETRAINED)
+    nets = sys.modules.get("shiftlab.deep.nets")
+    return nets is not None and isinstance(backbone, nets.TrainedNet)
+
+
+def read_trained(backbone: Any, shape: tuple[int, ...], device: str) -> TrainedNet:
+    """Load a backbone that comes trained.
+
+    Parameters
+    ----------
+    backbone : TrainedNet, path or str
+        One of those that :func:`comes_trained` knows.
+    shape : tuple of int
+        Of the images to come.
+    device : str
+        Where it will run.
+
+    Returns
+    -------
+    TrainedNet
+    """
+    from shiftlab import deep
+
+    if isinstance(backbone, deep.TrainedNet):
+        return backbone
+    if isinstance(backbone, str) and backbone.startswith(_PRETRAINED):
+        return deep.load_pretrained(backbone, image_shape=shape, device=device)
+    return deep.TrainedNet.load(backbone, device=device)
 
 
 class NetAdapter(Adapter):

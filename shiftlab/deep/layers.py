@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from shiftlab.deep.nets import TrainedNet
 
 __all__ = ["block_outputs", "check_layers", "layer_outputs", "pooled"]
 
-_BATCH = 256
+_BATCH = 128
 
 
 def check_layers(net: BlockNet, layers: Sequence[str]) -> None:
@@ -82,7 +82,12 @@ def block_outputs(net: BlockNet, batch: Tensor, layers: Sequence[str]) -> dict[s
 
 
 def layer_outputs(
-    trained: TrainedNet, images: Any, layers: Sequence[str]
+    trained: TrainedNet,
+    images: Any,
+    layers: Sequence[str],
+    *,
+    change: Callable[[Tensor], Tensor] | None = None,
+    pool: bool = True,
 ) -> dict[str, NDArray[np.float32]]:
     """Give the outputs of blocks, maps averaged over their places.
 
@@ -94,6 +99,10 @@ def layer_outputs(
         Of the shape that it takes.
     layers : sequence of str
         Names of blocks.
+    change : callable, default=None
+        What is done to a standardised batch first.
+    pool : bool, default=True
+        Average maps over their places; False flattens them, as the head sees them.
 
     Returns
     -------
@@ -117,6 +126,10 @@ def layer_outputs(
     parts: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
         for index in torch.split(torch.arange(len(array), device=store.pixels.device), _BATCH):
-            for name, output in block_outputs(trained.net, store.batch(index), layers).items():
-                parts.setdefault(name, []).append(pooled(output).float().cpu())
+            batch = store.batch(index)
+            if change is not None:
+                batch = change(batch)
+            for name, output in block_outputs(trained.net, batch, layers).items():
+                rows = pooled(output) if pool else output.flatten(1)
+                parts.setdefault(name, []).append(rows.float().cpu())
     return {name: torch.cat(batches).numpy() for name, batches in parts.items()}

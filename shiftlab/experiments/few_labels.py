@@ -30,7 +30,7 @@ from shiftlab.experiments.resume import RESULTS, run_unfinished
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.files import write_atomically
 
-__all__ = ["SCRATCH", "as_csv", "cells_of", "main", "measure", "tune_settings"]
+__all__ = ["SCRATCH", "as_csv", "cells_of", "main", "measure", "tune_settings", "untrained"]
 
 SCRATCH = "scratch"
 FIELDS = ("source", "target", "labels", "seed", "method", "accuracy", "seconds", "scores")
@@ -179,7 +179,7 @@ def measure(
         answers, scores = _linear(work, known, test, Path(folder))
     else:
         scratch = work.method == SCRATCH
-        net = _untrained(known, seed) if scratch else _net(work.source, work.seed, folder)
+        net = untrained(known, seed) if scratch else _net(work.source, work.seed, folder)
         epochs = int(settings["scratch_epochs" if scratch else "epochs"])
         tuned = fine_tune(
             net,
@@ -234,7 +234,20 @@ def _net(domain: str, seed: int, folder: str) -> Any:
     return TrainedNet.load(_net_file(domain, seed, folder), device="cpu")
 
 
-def _untrained(known: Domain, seed: int) -> Any:
+def untrained(known: Domain, seed: int) -> Any:
+    """Build a digit network with fresh weights for these images and labels.
+
+    Parameters
+    ----------
+    known : Domain
+        Labelled images.
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    TrainedNet
+    """
     import torch
 
     from shiftlab.deep import TrainedNet, as_image_array, build_backbone
@@ -336,7 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if result:
                 print(task.name, f"{result['accuracy']:.3f}", result["seconds"], flush=True)
             yield task, result
-            if given.seconds is not None and time.monotonic() - started > given.seconds:
+            late = given.seconds is not None and time.monotonic() - started > given.seconds
+            if result and late:
                 return
 
     given.out.mkdir(parents=True, exist_ok=True)

@@ -257,7 +257,8 @@ def draw_curves(rows: Sequence[Row]) -> bytes:
         axes.set(xscale="log", xlabel="labelled target images a class", ylabel="accuracy")
         axes.set_xticks(counts, [str(k) for k in counts])
         axes.minorticks_off()
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})

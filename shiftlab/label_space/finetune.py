@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
-from shiftlab.deep_adapter import NetAdapter, require_deep
+from shiftlab.deep_adapter import NetAdapter, comes_trained, read_trained, require_deep
 from shiftlab.domain import Domain
 
 if TYPE_CHECKING:
@@ -92,9 +91,11 @@ class FineTune(NetAdapter):
     backbone : str, path, TrainedNet, torch.nn.Module or pair, default="digit_cnn"
         A name ("digit_cnn") or an untrained network, given as a module with
         ``features`` and ``head`` or as a pair of them, is trained on the
-        labelled source first. A ``TrainedNet``, or the path of one that was
-        saved (it has a suffix or a folder, unlike a name), is used as it is;
-        the source then needs no labels and is not read.
+        labelled source first. A ``TrainedNet``, the path of one that was
+        saved (it has a suffix or a folder, unlike a name), or a name that
+        :func:`shiftlab.deep.load_pretrained` knows weights of ("efficientnet_lite0",
+        "torchvision:resnet18") is used as it is; the source then needs no labels
+        and is not read.
     freeze : int, "auto" or "search", default="auto"
         Blocks, from the bottom, that stay as the source left them; all of them
         is training the head alone. "auto" is the rule's; "search" tries all
@@ -278,17 +279,7 @@ class FineTune(NetAdapter):
 
     def _get_facts(self) -> Facts:
         """A network that is already trained needs no source labels."""
-        return dataclasses.replace(self.facts, source_labels=not self._is_trained())
-
-    def _is_trained(self) -> bool:
-        """Whether the backbone is a checkpoint's path or a TrainedNet; imports no torch."""
-        if isinstance(self.backbone, os.PathLike):
-            return True
-        if isinstance(self.backbone, str):
-            # Names of backbones have neither; "x.safetensors" and "runs/x" are files.
-            return bool(os.path.dirname(self.backbone) or os.path.splitext(self.backbone)[1])
-        nets = sys.modules.get("shiftlab.deep.nets")
-        return nets is not None and isinstance(self.backbone, nets.TrainedNet)
+        return dataclasses.replace(self.facts, source_labels=not comes_trained(self.backbone))
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         require_deep("FineTune")
@@ -319,7 +310,7 @@ class FineTune(NetAdapter):
                 f"checkpoint={os.fspath(self.checkpoint)!r} is in a folder that does not exist"
             )
         given = self.freeze if isinstance(self.freeze, Integral) else 0
-        if not self._is_trained():
+        if not comes_trained(self.backbone):
             deep.check_transferable(self.backbone, int(given))
         rng = check_random_state(self.random_state)
         self.pretrained_ = self._pretrained(source, rng)
@@ -369,7 +360,7 @@ class FineTune(NetAdapter):
     def _pretrained(self, source: Domain, rng: np.random.RandomState) -> TrainedNet:
         from shiftlab import deep
 
-        if not self._is_trained():
+        if not comes_trained(self.backbone):
             labelled = source.labelled_part()
             return deep.train_classifier(
                 labelled.X,
@@ -381,6 +372,5 @@ class FineTune(NetAdapter):
                 random_state=rng,
                 progress=self.progress,
             )
-        if isinstance(self.backbone, deep.TrainedNet):
-            return self.backbone
-        return deep.TrainedNet.load(self.backbone, device=self.device)
+        shape = deep.as_image_array(source.X).shape[1:]
+        return read_trained(self.backbone, shape, self.device)

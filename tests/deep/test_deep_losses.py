@@ -28,6 +28,7 @@ MODULES = [
     "moments",
     "pseudo_labels",
     "singular_values",
+    "slowness",
     "starting_point",
     "transport",
     "virtual_adversarial",

@@ -16,6 +16,7 @@ from shiftlab.deep.losses.mmd import joint_mmd, mmd
 from shiftlab.deep.losses.moments import moment_distance
 from shiftlab.deep.losses.pseudo_labels import align_distribution, pseudo_label_loss
 from shiftlab.deep.losses.singular_values import smallest_singular_values
+from shiftlab.deep.losses.slowness import slowness
 from shiftlab.deep.losses.starting_point import feature_map_distance, starting_point
 from shiftlab.deep.losses.transport import joint_cost, transport_cost
 from shiftlab.deep.losses.virtual_adversarial import virtual_adversarial
@@ -43,6 +44,7 @@ __all__ = [
     "pseudo_label_loss",
     "ramp",
     "reverse_gradient",
+    "slowness",
     "smallest_singular_values",
     "starting_point",
     "transport_cost",
