@@ -14,6 +14,7 @@ from .resources import resource_root
 from .shifts import class_probabilities, make_shift
 from .show import contact_sheet
 from .tables import AMAZON_REVIEWS, OFFICE_CALTECH, load_amazon_reviews, load_office_caltech
+from .vocabularies import change_vocabulary
 
 __all__ = [
     "AMAZON_REVIEWS",
@@ -26,6 +27,7 @@ __all__ = [
     "DigitSource",
     "DownloadError",
     "Gain",
+    "change_vocabulary",
     "class_probabilities",
     "contact_sheet",
     "describe_digits5",
