@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.embedding_map import EmbeddingMap
     from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
     from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.images import to_common_images
     from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
@@ -174,6 +175,7 @@ _HOMES = {
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
+    "to_common_images": "shiftlab.feature_space.images",
     "make_pipeline": "shiftlab.pipeline",
 }
 
@@ -266,6 +268,7 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "to_common_images",
     "validation_scores",
 ]
 

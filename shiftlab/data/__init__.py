@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from shiftlab.feature_space.images import to_common_images
+
 from .cards import Card, CardFile, list_cards, read_card
 from .digits5 import DIGITS5, DigitSource, describe_digits5, load_digits5
 from .download import DownloadError
 from .fetch import fetch
 from .gains import Gain, measured_gains
 from .gaussian_shifts import GAUSSIAN_SHIFTS, make_gaussian_shift
-from .images import to_common_images
 from .raw import DataFileError
 from .resources import resource_root
 from .shifts import class_probabilities, make_shift
