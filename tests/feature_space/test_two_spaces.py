@@ -381,3 +381,25 @@ def test_classes_choose_the_signs_of_the_axes():
         assert model.score(Z, y) > 0.95
     with pytest.raises(ValueError, match="one side are all equal"):
         LinearGaussianMap().fit((np.ones((5, 2)), [0, 1, 0, 1, 0]), Z)
+
+
+# -- what is lacking ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("adapter", "source", "target", "enough"),
+    [
+        (CorrelationMap(), "labels", "none", r"paired=\(A, B\)"),
+        (SharedEmbedding(), "labels", "none", r"labelled target rows.*labelled=mask"),
+        (HeterogeneousAugmentation(), "labels", "none", r"labelled target rows.*labelled=mask"),
+        (SharedEmbedding(), "labels", "other", "One labelled target row a class is enough"),
+        (GromovWasserstein(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+        (CoOptimalTransport(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+        (LinearGaussianMap(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+    ],
+)
+def test_what_is_lacking_is_named_with_what_would_be_enough(adapter, source, target, enough):
+    X, Z, y = two_views(30)
+    given = {"none": Domain(Z), "other": (Z, y + 5)}[target]
+    with pytest.raises(ValueError, match=enough):
+        adapter.fit((X, y) if source == "labels" else X, given)
