@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shiftlab.adapter import Adapter, Facts
     from shiftlab.against import AdaptedEstimator
     from shiftlab.conditional.balanced_weighting import BalancedWeighting
+    from shiftlab.conditional.instance_pruning import InstancePruning
     from shiftlab.conditional.joint_transport import JointTransport
     from shiftlab.conditional.prior_correction import PriorCorrection
     from shiftlab.conditional.progressive_transduction import ProgressiveTransduction
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.multi_task import MultiTask
+    from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
     from shiftlab.label_space.partial_adaptation import PartialAdaptation
+    from shiftlab.label_space.transferability import transferability
     from shiftlab.label_space.universal import Universal
     from shiftlab.marginal.alignment.balanced_distribution import BalancedDistribution
     from shiftlab.marginal.alignment.coral import CORAL
@@ -56,11 +60,27 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.adabn import AdaBN
+    from shiftlab.marginal.deep.adamatch import AdaMatch
+    from shiftlab.marginal.deep.adda import ADDA
+    from shiftlab.marginal.deep.afn import AFN
     from shiftlab.marginal.deep.cdan import CDAN
+    from shiftlab.marginal.deep.dan import DAN
     from shiftlab.marginal.deep.dann import DANN
     from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
+    from shiftlab.marginal.deep.deep_jdot import DeepJDOT
+    from shiftlab.marginal.deep.dirt_t import DIRTT
+    from shiftlab.marginal.deep.jan import JAN
+    from shiftlab.marginal.deep.m3sda import M3SDA
     from shiftlab.marginal.deep.mcc import MCC
+    from shiftlab.marginal.deep.mcd import MCD
+    from shiftlab.marginal.deep.mdd import MDD
+    from shiftlab.marginal.deep.self_ensembling import SelfEnsembling
+    from shiftlab.marginal.deep.shot import SHOT
+    from shiftlab.marginal.deep.tent import TENT
+    from shiftlab.marginal.deep.vada import VADA
+    from shiftlab.marginal.multi_source import MultiSource
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -88,6 +108,22 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "AdaMatch": "shiftlab.marginal.deep.adamatch",
+    "AdaBN": "shiftlab.marginal.deep.adabn",
+    "TENT": "shiftlab.marginal.deep.tent",
+    "SHOT": "shiftlab.marginal.deep.shot",
+    "ADDA": "shiftlab.marginal.deep.adda",
+    "VADA": "shiftlab.marginal.deep.vada",
+    "DIRTT": "shiftlab.marginal.deep.dirt_t",
+    "M3SDA": "shiftlab.marginal.deep.m3sda",
+    "MultiSource": "shiftlab.marginal.multi_source",
+    "DAN": "shiftlab.marginal.deep.dan",
+    "JAN": "shiftlab.marginal.deep.jan",
+    "AFN": "shiftlab.marginal.deep.afn",
+    "MCD": "shiftlab.marginal.deep.mcd",
+    "MDD": "shiftlab.marginal.deep.mdd",
+    "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
+    "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
     "DeepAdapt": "shiftlab.marginal.deep.deep_adapt",
     "DeepCORAL": "shiftlab.marginal.deep.deep_coral",
     "DANN": "shiftlab.marginal.deep.dann",
@@ -107,6 +143,8 @@ _HOMES = {
     "Facts": "shiftlab.adapter",
     "FeatureAugmentation": "shiftlab.marginal.alignment.feature_augmentation",
     "FineTune": "shiftlab.label_space.finetune",
+    "MultiTask": "shiftlab.label_space.multi_task",
+    "OffTheShelf": "shiftlab.label_space.off_the_shelf",
     "NearestNeighborWeighting": "shiftlab.marginal.weighting.nearest_neighbor",
     "LinearTransport": "shiftlab.marginal.alignment.linear_transport",
     "LocationScale": "shiftlab.marginal.alignment.location_scale",
@@ -140,6 +178,7 @@ _HOMES = {
     "TwoStageTrAdaBoostR2": "shiftlab.conditional.two_stage_tradaboost_r2",
     "SelfTraining": "shiftlab.conditional.self_training",
     "BalancedWeighting": "shiftlab.conditional.balanced_weighting",
+    "InstancePruning": "shiftlab.conditional.instance_pruning",
     "JointTransport": "shiftlab.conditional.joint_transport",
     "SourceRegularized": "shiftlab.conditional.source_regularized",
     "PartialAdaptation": "shiftlab.label_space.partial_adaptation",
@@ -177,24 +216,38 @@ _HOMES = {
     "list_adapters": "shiftlab.registry",
     "to_common_images": "shiftlab.feature_space.images",
     "make_pipeline": "shiftlab.pipeline",
+    "transferability": "shiftlab.label_space.transferability",
 }
 
 __all__ = [
+    "ADDA",
+    "AFN",
     "ATC",
     "BNM",
     "CDAN",
     "CORAL",
+    "DAN",
     "DANN",
     "DEV",
+    "DIRTT",
     "GFK",
+    "JAN",
     "JDA",
     "KLIEP",
     "KMM",
+    "M3SDA",
     "MCC",
+    "MCD",
+    "MDD",
     "RULSIF",
+    "SHOT",
     "SND",
     "TCA",
+    "TENT",
     "ULSIF",
+    "VADA",
+    "AdaBN",
+    "AdaMatch",
     "AdaptationResult",
     "AdaptationSearch",
     "AdaptedEstimator",
@@ -211,6 +264,7 @@ __all__ = [
     "CrossLingualLSA",
     "DeepAdapt",
     "DeepCORAL",
+    "DeepJDOT",
     "Diagnosis",
     "DictionaryMap",
     "DoC",
@@ -224,6 +278,7 @@ __all__ = [
     "HeterogeneousAugmentation",
     "ImportanceWeightedScore",
     "InfoMax",
+    "InstancePruning",
     "JointTransport",
     "KernelDensityWeighting",
     "LabelMapping",
@@ -233,7 +288,10 @@ __all__ = [
     "LocationScale",
     "ManyDiagnosis",
     "MixVal",
+    "MultiSource",
+    "MultiTask",
     "NearestNeighborWeighting",
+    "OffTheShelf",
     "OpenSet",
     "OptimalTransport",
     "Oracle",
@@ -245,6 +303,7 @@ __all__ = [
     "Resample",
     "SafeAdapter",
     "SchemaAlignment",
+    "SelfEnsembling",
     "SelfTraining",
     "SharedEmbedding",
     "SourceRegularized",
@@ -269,6 +328,7 @@ __all__ = [
     "make_pipeline",
     "make_shift",
     "to_common_images",
+    "transferability",
     "validation_scores",
 ]
 

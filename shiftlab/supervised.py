@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from sklearn.base import BaseEstimator, clone
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.pipeline import Pipeline as SklearnPipeline
 from sklearn.utils import get_tags
 
@@ -79,7 +80,8 @@ def fit_estimator(estimator: Any, domain: Domain) -> Any:
     Raises
     ------
     ValueError
-        If no row is labelled, or there are weights that the estimator cannot take.
+        If no row is labelled, there are weights that the estimator cannot take, or all rows are of
+        one class and the classifier needs two.
     """
     rows = domain.labelled_part()
     if rows.n_rows == 0:
@@ -98,4 +100,14 @@ def fit_estimator(estimator: Any, domain: Domain) -> Any:
                 "Resample('weights') before it, which draws rows in proportion to their weights."
             )
         keywords[keyword] = rows.weight
-    return clone(estimator).fit(rows_for(estimator, rows.X), rows.y, **keywords)
+    X = rows_for(estimator, rows.X)
+    try:
+        return clone(estimator).fit(X, rows.y, **keywords)
+    except ValueError as error:
+        # Some classifiers do take one class, so that only their refusal tells.
+        if is_classifier(estimator) and len(np.unique(rows.y)) == 1:
+            raise ValueError(
+                f"{type(estimator).__name__} needs at least 2 classes; the source's rows, as they "
+                f"are trained on, have 1 class, {rows.y.tolist()[0]!r}"
+            ) from error
+        raise

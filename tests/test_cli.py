@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import shiftlab
+from shiftlab import adapt
 from shiftlab.cli import main
 from shiftlab.cli.adapt import ESTIMATORS, resolve_method
 from shiftlab.cli.files import read_domain
@@ -87,6 +88,26 @@ def test_adapt_writes_a_prediction_a_row(tables, tmp_path, capsys, ending, metho
     assert "target labels were in the file; used only for this score" in told
     sums = [float(line["probability no"]) + float(line["probability yes"]) for line in lines]
     np.testing.assert_allclose(sums, 1, atol=1e-5)
+
+
+def test_adapt_chooses_by_itself_and_writes_a_page(tables, tmp_path, capsys):
+    out, page = tmp_path / "p.csv", tmp_path / "p.html"
+    pair = ["adapt", tables / "source.csv", tables / "target.csv", "--label", "bought"]
+    assert main([str(a) for a in [*pair, "-o", out, "--report", page, "--budget", "60"]]) == 0
+    told = capsys.readouterr().out
+    source, target = (pd.read_csv(tables / f"{name}.csv") for name in ("source", "target"))
+    truth = target.pop("bought").to_numpy()
+    found = adapt(source, target, label="bought", estimator=None, random_state=0)
+    assert found.chosen in told
+    assert found.decision.lower() in told.lower()
+    predicted = np.array([line["prediction"] for line in _read(out)])
+    accuracy = (predicted == truth).mean()
+    assert f"accuracy {accuracy:.4f} on 200 rows" in told
+    assert accuracy > 0.75
+    assert found.chosen in page.read_text()
+    to = [*pair, "-o", out, "--method", "coral"]
+    _fails(capsys, [*to, "--budget", "5"], "--budget are for --method auto")
+    _fails(capsys, [*pair, "-o", out, "--budget", "-1"], "budget must be a positive number")
 
 
 def test_all_formats_give_the_same_predictions(tables, tmp_path):

@@ -24,10 +24,13 @@ from shiftlab import Domain, list_adapters
 from shiftlab.adapter import DIFFERENCES, Adapter
 from shiftlab.registry import ADAPTERS
 
-# The only place that knows single adapters: settings that make a check quick, or possible.
+# The only place that knows single adapters: settings that make a check quick, or possible. Pruning
+# would find the target's labels enough on the small samples here, and leave the source out.
 _PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
 QUICK = {
     "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
+    "OffTheShelf": {"pretrain_epochs": 2},
+    "InstancePruning": {"prune": 0.5},
     "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
     "CrossLingualLSA": {"paired": (_PAIRED, _PAIRED + 0.5)},
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},

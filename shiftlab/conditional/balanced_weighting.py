@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from shiftlab.adapter import Adapter, Facts
+from shiftlab.conditional.held_out import FEW, dealt_folds, row_losses, unless_better
 from shiftlab.conditional.pooling import checked_rows, pool, row_weights
 from shiftlab.domain import Domain
 from shiftlab.supervised import fit_estimator, rows_for
@@ -22,7 +22,6 @@ __all__ = ["BalancedWeighting", "side_weights"]
 Floats = NDArray[np.float64]
 
 GRID = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-FEW = 10  # labelled target rows below which a choice by cross-validation is a lottery
 
 
 def side_weights(base: Floats, is_target: NDArray[np.bool_], gamma: float) -> Floats:
@@ -192,13 +191,8 @@ class BalancedWeighting(Adapter):
             )
             return self.pooled_gamma_
         rng = check_random_state(self.random_state)
-        codes = np.unique(both.y[is_target], return_inverse=True)[1]
         fold = np.full(both.n_rows, -1)
-        # rows of a class are dealt one after the other, so that folds have its share
-        order = np.lexsort((rng.permutation(m), codes))
-        dealt = np.empty(m, dtype=np.intp)
-        dealt[order] = np.arange(m) % min(self.cv, m)
-        fold[is_target] = dealt
+        fold[is_target] = dealt_folds(both.y[is_target], self.cv, rng)
         self.gammas_ = np.unique([*GRID, self.pooled_gamma_])
         losses = np.array(
             [self._held_out(both, base, is_target, fold, gamma) for gamma in self.gammas_]
@@ -206,11 +200,7 @@ class BalancedWeighting(Adapter):
         counts = base[is_target] / base[is_target].sum()
         self.losses_ = losses @ counts
         pooled = int(np.searchsorted(self.gammas_, self.pooled_gamma_))
-        best = int(np.argmin(self.losses_))
-        gain = losses[pooled] - losses[best]
-        error = np.sqrt(counts**2 @ (gain - gain @ counts) ** 2)
-        if not gain @ counts > error:
-            return self.pooled_gamma_
+        best = unless_better(losses, counts, pooled)
         if best == len(self.gammas_) - 1:
             warnings.warn(
                 "BalancedWeighting: the labelled target rows alone predict held-out ones best, so "
@@ -241,22 +231,10 @@ class BalancedWeighting(Adapter):
                     raise
                 return np.full(int(is_target.sum()), np.inf)  # one class among so few rows
             test = np.flatnonzero(fold == k)
-            loss[test] = _losses(model, rows_for(model, both.take(test).X), both.y[test])
+            loss[test] = row_losses(model, rows_for(model, both.take(test).X), both.y[test])
         return loss[is_target]
 
 
 def _weighted(both: Domain, base: Floats, is_target: NDArray[np.bool_], gamma: float) -> Domain:
     weight = side_weights(base, is_target, gamma)
     return both.with_(weight=weight).take(weight > 0)
-
-
-def _losses(model: Any, X: Any, y: NDArray[Any]) -> Floats:
-    if not is_classifier(model):
-        return np.asarray((np.ravel(model.predict(X)) - y) ** 2, dtype=np.float64)
-    if not hasattr(model, "predict_proba"):
-        return np.asarray(model.predict(X) != y, dtype=np.float64)
-    probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
-    place = np.searchsorted(model.classes_, y).clip(max=len(model.classes_) - 1)
-    own = probabilities[np.arange(len(y)), place]
-    own = np.where(model.classes_[place] == y, own, 0.0)
-    return np.asarray(-np.log(np.maximum(own, 1e-3)))  # one row must not decide alone

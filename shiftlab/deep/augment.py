@@ -71,10 +71,12 @@ class Augmentation:
     noise : float, default=0.1
         The noise's standard deviation is uniform in [0, noise].
     background : float, default=0.0
-        Chance that an image, brought to values x in [0, 1], becomes ``b + x (1 - 2 b)`` for a
-        smooth random field b of colours, and is standardised again: what was dark shows b,
-        what was bright its negative. It makes a net that was trained on plain
-        backgrounds read strokes on textured ones.
+        Chance that an image on plain ground, brought to values x in [0, 1], becomes
+        ``b + x (1 - 2 b)`` for a smooth random field b of colours, and is standardised again:
+        what was dark shows b, what was bright its negative. It makes a net that was trained on
+        plain grounds read strokes on textured ones. The ground is plain where a quarter of the
+        values lie within a twentieth of the range from the lowest, or from the highest;
+        other images have a ground of their own already and stay as they are.
 
     Examples
     --------
@@ -134,7 +136,8 @@ class Augmentation:
             batch = F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
         if self.background:
             drawn = torch.rand(n, 1, 1, 1, generator=generator, device=batch.device)
-            batch = torch.where(drawn < self.background, _on_field(batch, generator), batch)
+            shown = (drawn < self.background) & _on_plain_ground(batch)
+            batch = torch.where(shown, _on_field(batch, generator), batch)
         if self.polarity:
             batch = torch.where(self._swapped(batch, generator), -batch, batch)
         if self.contrast:
@@ -161,6 +164,15 @@ class Augmentation:
 
 _CELLS = (3, 6, 10, 18)
 """Cells along a side of the layers that a random field is the sum of: from clouds to grain."""
+
+
+def _on_plain_ground(batch: Tensor) -> Tensor:
+    """Find images a quarter of which is as dark, or as bright, as anything in them."""
+    low, high = batch.amin((1, 2, 3), keepdim=True), batch.amax((1, 2, 3), keepdim=True)
+    near = 0.05 * (high - low)
+    dark = (batch <= low + near).float().mean((1, 2, 3), keepdim=True)
+    bright = (batch >= high - near).float().mean((1, 2, 3), keepdim=True)
+    return torch.maximum(dark, bright) >= 0.25
 
 
 def _on_field(batch: Tensor, generator: torch.Generator) -> Tensor:

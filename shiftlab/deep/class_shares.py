@@ -6,41 +6,77 @@ import torch
 from torch import Tensor, nn
 
 from shiftlab.deep.losses.pseudo_labels import align_distribution
-from shiftlab.stats.priors import em_prior
 
-__all__ = ["ClassShares"]
+__all__ = ["ClassShares", "fill_shares"]
 
 _MEMORY = 0.99  # of the running mean of predicted shares, a step
 _LEAST = 1e-4
 
 
+def fill_shares(prior: Tensor, taken: Tensor) -> Tensor:
+    """Find the shares nearest to a prior that are nowhere below what is taken.
+
+    ``min KL(q || prior)`` over ``q >= taken, sum q = 1``, which ``max(taken, t prior)`` solves for
+    the t that makes the sum one.
+
+    Parameters
+    ----------
+    prior : Tensor, shape (k,)
+        Positive, of sum 1.
+    taken : Tensor, shape (k,)
+        Where its sum is above 1 it is divided by it.
+
+    Returns
+    -------
+    Tensor, shape (k,)
+
+    Examples
+    --------
+    >>> half = torch.tensor([0.5, 0.25, 0.25])
+    >>> [round(q, 2) for q in fill_shares(half, torch.tensor([0.1, 0.4, 0.1])).tolist()]
+    [0.4, 0.4, 0.2]
+    """
+    if taken.sum() >= 1.0:
+        return taken / taken.sum()
+    fixed = torch.zeros_like(prior, dtype=torch.bool)
+    while True:
+        # t only falls as classes are fixed at what they have, so that none is freed again.
+        level = (1.0 - taken[fixed].sum()) / prior[~fixed].sum()
+        above = ~fixed & (taken > level * prior)
+        if not above.any():
+            return torch.where(fixed, taken, level * prior)
+        fixed |= above
+
+
 class ClassShares(nn.Module):
     """Shares that predictions on a target have, and shares that they are brought to.
 
-    What is wanted starts at the source's shares s and moves towards an estimate e by expectation
-    maximisation (Saerens et al., 2002), on a geometric path and within a bounded ratio:
-    ``s * clip(e / s, 1 / r, r) ** trust``, divided by its sum. A network that confuses two
-    classes fools the estimate as well; unbounded, the two push each other until one class is
-    all there is.
+    What is wanted starts at the source's shares and moves only as far as sure rows force it to:
+    what is learned of the target is counted, and the rows that are left go to the classes in
+    which the source has more, see :func:`fill_shares`. Estimates from all rows (expectation
+    maximisation) follow a network that confuses two classes, and the two push each other.
 
     Parameters
     ----------
     prior : Tensor, shape (k,)
         Class shares of the source.
     largest_ratio : float
-        The bound r, at least 1.
+        By how much a share may be multiplied or divided, before all are made to add up to one;
+        at least 1.
 
     Examples
     --------
     >>> shares = ClassShares(torch.tensor([0.5, 0.5]), 2.0)
-    >>> shares.follow(torch.tensor([[1.0, 0.0]] * 99 + [[0.0, 1.0]]), trust=1.0)
+    >>> shares.count(torch.tensor([0] * 8 + [1] * 2), torch.tensor([True] * 7 + [False] * 3))
+    >>> shares.follow()
     >>> [round(share, 2) for share in shares.wanted.tolist()]
-    [0.8, 0.2]
+    [0.7, 0.3]
     """
 
     prior: Tensor
     wanted: Tensor
     seen: Tensor
+    counts: Tensor
 
     def __init__(self, prior: Tensor, largest_ratio: float) -> None:
         super().__init__()
@@ -48,6 +84,8 @@ class ClassShares(nn.Module):
         prior = prior / prior.sum()
         for name in ("prior", "wanted", "seen"):
             self.register_buffer(name, prior.clone())
+        # Learned rows of each class since the last epoch, and in the end all rows.
+        self.register_buffer("counts", torch.zeros(len(prior) + 1, device=prior.device))
         self.largest_ratio = largest_ratio
 
     @torch.no_grad()
@@ -84,20 +122,24 @@ class ClassShares(nn.Module):
         return (scores.softmax(dim=1).mean(dim=0) * surplus).sum()
 
     @torch.no_grad()
-    def follow(self, probabilities: Tensor, trust: float) -> None:
-        """Estimate the shares of the target and move what is wanted towards them.
+    def count(self, labels: Tensor, learned: Tensor) -> None:
+        """Count the rows of a batch that are known for sure.
 
         Parameters
         ----------
-        probabilities : Tensor, shape (n, k)
-            Of the whole target, by a network that was trained on the source's shares.
-        trust : float
-            In [0, 1]; 0 keeps the source's shares.
+        labels : Tensor of int64, shape (n,)
+        learned : Tensor of bool, shape (n,)
+            Which labels count.
         """
-        rows = probabilities.double().cpu().numpy()
-        prior = self.prior.double().cpu().numpy()
-        rows = rows / rows.sum(axis=1, keepdims=True)
-        found = torch.from_numpy(em_prior(rows, prior / prior.sum()).prior).to(self.prior)
-        ratio = (found / self.prior).clamp(1.0 / self.largest_ratio, self.largest_ratio)
-        wanted = self.prior * ratio**trust
-        self.wanted.copy_(wanted / wanted.sum())
+        rows = learned.to(self.counts)
+        self.counts.index_add_(0, labels, rows)
+        self.counts[-1] += len(rows)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move what is wanted to where the counts since the last call allow, and count anew."""
+        if self.counts[-1] > 0:
+            taken = self.counts[:-1] / self.counts[-1]
+            bounded = taken.clamp(self.prior / self.largest_ratio, self.prior * self.largest_ratio)
+            self.wanted.copy_(fill_shares(self.prior, bounded))
+        self.counts.zero_()

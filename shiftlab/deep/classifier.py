@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,11 @@ from torch.nn import functional as F
 from shiftlab.deep.augment import Augmentation
 from shiftlab.deep.backbones import BlockNet, as_block_net, build_backbone
 from shiftlab.deep.devices import LARGEST_SEED, resolve_device, resolve_precision, seeded
+from shiftlab.deep.fingerprint import fingerprint
 from shiftlab.deep.images import ImageStore, as_image_array
 from shiftlab.deep.nets import TrainedNet
-from shiftlab.deep.training import History, Plan, fit_loop
+from shiftlab.deep.snapshot import Snapshot
+from shiftlab.deep.training import History, Hooks, Plan, fit_loop
 
 __all__ = ["encode_labels", "fit_classifier", "stratified_split", "train_classifier"]
 
@@ -141,6 +146,10 @@ def fit_classifier(
     device: torch.device,
     precision: str,
     seed: int,
+    objective: Callable[[Tensor, Tensor], Tensor] | None = None,
+    whole: nn.Module | None = None,
+    hooks: Hooks = Hooks(),  # noqa: B008 (frozen)
+    snapshot: Snapshot | None = None,
     progress: bool = False,
     text: str = "training",
 ) -> History:
@@ -169,6 +178,14 @@ def fit_classifier(
         "no" or "bf16".
     seed : int
         Of row order, augmentation and dropout.
+    objective : callable, default=None
+        Batch and codes to a scalar, in place of the cross-entropy of `net`.
+    whole : torch.nn.Module or None, default=None
+        `net` with other modules that are trained; None is `net` alone.
+    hooks : Hooks, default=Hooks()
+        What else happens around the steps.
+    snapshot : Snapshot or None, default=None
+        Where the state is kept after each epoch.
     progress : bool, default=False
         Show a progress bar.
     text : str, default="training"
@@ -193,7 +210,10 @@ def fit_classifier(
             batch = store.batch(rows)
             if augmentation is not None:
                 batch = augmentation(batch, generator)
-        return F.cross_entropy(net(batch).float(), targets[rows.to(targets.device)])
+        wanted = targets[rows.to(targets.device)]
+        if objective is not None:
+            return objective(batch, wanted)
+        return F.cross_entropy(net(batch).float(), wanted)
 
     def validation_loss() -> float:
         total = torch.zeros((), device=device)
@@ -203,8 +223,11 @@ def fit_classifier(
                 total += F.cross_entropy(scores, targets[rows.to(device)], reduction="sum")
         return float(total) / len(held_out)
 
+    if snapshot is not None:
+        # Augmentation draws from a generator of its own, whose state goes along.
+        snapshot = replace(snapshot, generators={"augmentation": generator})
     return fit_loop(
-        net,
+        net if whole is None else whole,
         loss,
         len(training),
         groups=groups,
@@ -214,6 +237,8 @@ def fit_classifier(
         seed=seed,
         index_device=home,
         validation_loss=validation_loss if len(held_out) else None,
+        hooks=hooks,
+        snapshot=snapshot,
         progress=progress,
         text=text,
     )
@@ -231,6 +256,7 @@ def train_classifier(
     augmentation: Augmentation | None = Augmentation(),  # noqa: B008 (frozen)
     validation_fraction: float = 0.0,
     patience: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
     random_state: int | np.random.RandomState | None = None,
@@ -270,6 +296,9 @@ def train_classifier(
         Part of each class that is not trained on and chooses the epoch to keep.
     patience : int or None, default=None
         Stop after this many epochs without a lower validation loss.
+    checkpoint : path or None, default=None
+        A file that holds the state after each epoch. A training that was stopped goes on from
+        it, and ends with the bits of one that was not.
     device : str or torch.device, default="auto"
         "auto" takes CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "bf16"}, default="auto"
@@ -325,6 +354,11 @@ def train_classifier(
         net = copy.deepcopy(as_block_net(backbone))
     net = net.to(chosen).to(memory_format=torch.channels_last)
     rows = stratified_split(codes, validation_fraction, rng)
+    snapshot = None
+    if checkpoint is not None:
+        settings = {"plan": plan, "rate": learning_rate, "seed": seed, "change": augmentation}
+        start = [array, codes, rows, *net.state_dict().values()]
+        snapshot = Snapshot(checkpoint, fingerprint(settings, start))
     history = fit_classifier(
         net,
         array,
@@ -336,6 +370,7 @@ def train_classifier(
         device=chosen,
         precision=arithmetic,
         seed=seed,
+        snapshot=snapshot,
         progress=progress,
     )
     return TrainedNet(net, classes, shape, backbone=name, device=chosen, history=history)

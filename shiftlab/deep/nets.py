@@ -270,8 +270,8 @@ class TrainedNet:
         if missing:
             raise ValueError(
                 f"{os.fspath(path)} has weights but no {sorted(missing)}: it was not written by "
-                "TrainedNet.save; build the network, load the weights with "
-                "shiftlab.deep.load_weights, and wrap it in TrainedNet(net, classes, image_shape)"
+                "TrainedNet.save; say what network they are of: "
+                "shiftlab.deep.load_pretrained(backbone, image_shape=..., weights=path)"
             )
         shape = metadata["image_shape"]
         classes = np.array(metadata["classes"], dtype=metadata["classes_dtype"])

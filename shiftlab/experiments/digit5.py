@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -26,10 +27,19 @@ from shiftlab.experiments.settings import Digit5Settings, short_hash
 if TYPE_CHECKING:
     from shiftlab.data import DigitSource
 
-__all__ = ["RESULTS", "Study", "plan_digit5", "run_digit5"]
+__all__ = [
+    "RESULTS",
+    "Study",
+    "adapted_net",
+    "draw_digits",
+    "plan_digit5",
+    "run_digit5",
+    "trained_net",
+]
 
 _NETS = "nets"
 _SNAPSHOTS = "snapshots"
+_ADAPTED = "adapted"
 _DEEP = ("torch", "accelerate", "safetensors")
 
 
@@ -117,6 +127,7 @@ class _Cell:
     seed: int
     nets: Mapping[str, Path]
     snapshot: Path
+    adapted: Path
     key: str
     facts: Mapping[str, Any]
 
@@ -163,8 +174,7 @@ def plan_digit5(
     for seed in range(settings.seeds):
         paths: dict[str, Path] = {}
         for domain in settings.domains:
-            trained_by = {**settings.training(), "kind": records[domain].kind}
-            path = out / _NETS / f"{domain}-seed{seed}-{short_hash(trained_by)}.safetensors"
+            path = trained_net(out, settings, domain, records[domain].kind, seed)
             paths[domain] = path
             nets.append(Task(str(path), _Net(study, settings, root, domain, seed, path)))
         for source, target in settings.pairs:
@@ -182,14 +192,35 @@ def plan_digit5(
                 key = f"{source}:{target}:{method}:{seed}:" + short_hash(
                     {**settings.result(), "kinds": kinds}
                 )
-                kept = out / _SNAPSHOTS / f"{short_hash({'key': key})}.safetensors"
                 cell = _Cell(
-                    study, settings, root, source, target, method, seed, paths, kept, key, facts
+                    study=study,
+                    settings=settings,
+                    root=root,
+                    source=source,
+                    target=target,
+                    method=method,
+                    seed=seed,
+                    nets=paths,
+                    snapshot=out / _SNAPSHOTS / f"{short_hash({'key': key})}.safetensors",
+                    adapted=adapted_net(out, key),
+                    key=key,
+                    facts=facts,
                 )
                 # Both networks, whichever the method starts from: the ceiling needs the target's
                 # anyway, and by then the target's images are in the cache.
                 cells.append(Task(key, cell, needs=(str(paths[source]), str(paths[target]))))
     return nets + cells
+
+
+def trained_net(out: Path, settings: Digit5Settings, domain: str, kind: str, seed: int) -> Path:
+    """Return where the network is kept that was trained on one domain."""
+    trained_by = {**settings.training(), "kind": kind}
+    return out / _NETS / f"{domain}-seed{seed}-{short_hash(trained_by)}.safetensors"
+
+
+def adapted_net(out: Path, key: str) -> Path:
+    """Return where the network is kept that a cell adapted, for methods that adapt one."""
+    return out / _ADAPTED / f"{short_hash({'key': key})}.safetensors"
 
 
 def run_digit5(
@@ -248,7 +279,7 @@ def run_digit5(
     settings = settings or Digit5Settings()
     folder = Path(out)
     tasks = plan_digit5(settings, folder, root=None if root is None else str(root), study=study)
-    for name in (_NETS, _SNAPSHOTS):
+    for name in (_NETS, _SNAPSHOTS, _ADAPTED):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return run_unfinished(
         folder,
@@ -307,6 +338,7 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
     source, target = (_draw(cell, name, "train") for name in (cell.source, cell.target))
     test = _draw(cell, cell.target, "test")
     owner = cell.target if method.net == "target" else cell.source
+    curves: dict[str, Any] = {}
     predicted = method.predict(
         Transfer(
             source=source,
@@ -316,6 +348,7 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
             settings=cell.settings,
             seed=derive_seed("method", cell.method, cell.source, cell.target, cell.seed),
             checkpoint=cell.snapshot,
+            keep=functools.partial(_keep, cell.adapted, curves),
         )
     )
     cell.snapshot.unlink(missing_ok=True)
@@ -329,6 +362,9 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
         "seed": cell.seed,
         # The one place where labels of the target's test images are read.
         "accuracy": float(np.mean(predicted == test.y)),
+        "predicted": _digits(predicted),
+        "wanted": _digits(test.y),
+        **curves,
         "n_train_source": len(source),
         "n_train_target": len(target),
         "n_test": len(test),
@@ -340,11 +376,27 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
     }
 
 
+def _keep(path: Path, curves: dict[str, Any], net: Any) -> None:
+    net.save(path)
+    if net.history is not None:
+        curves["history"] = dataclasses.asdict(net.history)
+
+
+def _digits(labels: Any) -> str:
+    """Write labels from 0 to 9 as a word, the shortest that a line of results can hold."""
+    return "".join(str(int(label)) for label in labels)
+
+
 def _draw(task: _Net | _Cell, domain: str, split: str) -> Domain:
-    """Draw a domain's images of one seed, in random order."""
-    settings = task.settings
-    everything = _load_cached(task.study, domain, split, settings, task.root)
-    order = np.random.RandomState(derive_seed("draw", domain, split, task.seed))
+    return draw_digits(task.study, task.settings, task.root, domain, split, task.seed)
+
+
+def draw_digits(
+    study: Study, settings: Digit5Settings, root: str | None, domain: str, split: str, seed: int
+) -> Domain:
+    """Draw a domain's images of one seed, in random order, as all cells of a study do."""
+    everything = _load_cached(study, domain, split, settings, root)
+    order = np.random.RandomState(derive_seed("draw", domain, split, seed))
     n = settings.n_train if split == "train" else settings.n_test
     return everything.take(order.permutation(len(everything))[:n])
 

@@ -37,6 +37,8 @@ class Transfer:
         Seed of everything random in the method.
     checkpoint : Path
         Where a long training may keep its state, so that a killed cell goes on from there.
+    keep : callable
+        Takes the adapted network, for the report's pictures and curves.
     """
 
     source: Domain
@@ -46,6 +48,7 @@ class Transfer:
     settings: Digit5Settings
     seed: int
     checkpoint: Path
+    keep: Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def _deep(name: str, transfer: Transfer) -> NDArray[Any]:
         random_state=transfer.seed,
     )
     model.fit(transfer.source, transfer.target)
+    transfer.keep(model.net_)
     return np.asarray(model.predict(transfer.test))
 
 

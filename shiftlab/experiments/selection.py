@@ -7,12 +7,9 @@ rewrites ``results.csv`` and the tables in the README of ``experiments/selection
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from shiftlab.conditional.self_training import SelfTraining
 from shiftlab.experiments.grid import Task
 from shiftlab.experiments.readme import replace_block
 from shiftlab.experiments.resume import RESULTS, run_unfinished
+from shiftlab.experiments.selection_csv import read_rows, write_rows
 from shiftlab.experiments.selection_data import Case, all_pairs, load_case
 from shiftlab.experiments.selection_tables import selection_block
 from shiftlab.files import write_atomically
@@ -31,7 +29,14 @@ from shiftlab.marginal.alignment.jda import JDA
 from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
 from shiftlab.pipeline import make_pipeline
 from shiftlab.selection.adapt import adapt
-from shiftlab.selection.candidates import assumed, default_estimator, from_labels, unassumed
+from shiftlab.selection.candidates import (
+    COMPONENTS,
+    assumed,
+    default_estimator,
+    directions,
+    from_labels,
+    unassumed,
+)
 from shiftlab.selection.ground import Ground
 from shiftlab.selection.judge import Judge
 from shiftlab.selection.safe_adapter import decide
@@ -49,7 +54,6 @@ __all__ = ["judge_case", "main", "pool_of"]
 
 FOLDS = 3
 ALPHA = 0.1
-FIELDS = ("group", "source", "target", "seed", "method", "accuracy", "safe", "chosen", "scores")
 
 
 def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
@@ -68,11 +72,12 @@ def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
     -------
     dict of str to Adapter
     """
-    d = int(np.shape(case.source.X)[1])
-    pool = assumed(estimator, seed) | unassumed(estimator, seed, d)
+    # a fold may vary in fewer directions than all rows
+    k = max(1, min(COMPONENTS, int(0.9 * directions(case.source, case.target))))
+    pool = assumed(estimator, seed) | unassumed(estimator, seed, k)
     pool["CORAL"] = CORAL(clone(estimator))
     pool["SelfTraining"] = SelfTraining(clone(estimator), random_state=seed)
-    pool["JDA"] = JDA(clone(estimator), n_components=min(30, d), random_state=seed)
+    pool["JDA"] = JDA(clone(estimator), n_components=k, random_state=seed)
     pool["OptimalTransport"] = OptimalTransport(clone(estimator), random_state=seed)
     return pool | (from_labels(estimator, seed) if case.shown.any() else {})
 
@@ -108,8 +113,11 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
         def accuracy(answers: Any) -> float:
             return float(np.mean((np.asarray(answers) == y)[case.scored]))
 
-        found = adapt(case.source, seen, estimator=case.estimator, random_state=seed)
-        estimator = case.estimator or default_estimator(case.source, "classification", seed)
+        # the penalty that adapt would choose, for it and for all others alike
+        estimator = case.estimator
+        if estimator is None:
+            estimator = default_estimator(case.source, "classification", seed)
+        found = adapt(case.source, seen, estimator=estimator, random_state=seed)
         ground = Ground(
             make_pipeline(clone(estimator)), case.source, seen, FOLDS, np.random.RandomState(seed)
         )
@@ -156,7 +164,10 @@ def _scores(judge: Judge, name: str, model: Any) -> dict[str, float]:
     target = judge.target.unlabelled()
     for fold, (_, test) in enumerate(judge.folds):
         assert judge.ratio is not None
-        fitted = judge.fit(model, fold)
+        try:
+            fitted = judge.fit(model, fold)
+        except (ValueError, np.linalg.LinAlgError):
+            return {}
         trial = Trial(name, fitted, model, judge.source.take(test), target, judge.ratio[test])
         for validator, scorer in validators().items():
             try:
@@ -206,47 +217,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = run_unfinished(given.out, list(cells), choose, judge_case, jobs=given.jobs, watch=watch)
     order = {key: place for place, key in enumerate(cells)}
     rows.sort(key=lambda row: order[row["key"]])
-    write_atomically(given.folder / "results.csv", as_csv(rows))
-    replace_block(given.folder / "README.md", selection_block(rows))
+    table = write_rows(rows)
+    write_atomically(given.folder / "results.csv", table)
+    # from the table, so that whoever has it can write the page again
+    replace_block(given.folder / "README.md", selection_block(read_rows(table)))
     print(f"{len(rows)} of {len(cells)} cases; {given.out / RESULTS}")
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the results, a line for each method on each pair.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        From `judge_case`.
-
-    Returns
-    -------
-    str
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in rows:
-        where = [row[key] for key in FIELDS[:4]]
-        for name, found in row["methods"].items():
-            value = found.get("accuracy")
-            scores = found.get("scores")
-            writer.writerow(
-                [
-                    *where,
-                    name,
-                    "" if value is None else f"{value:.4f}",
-                    found.get("safe", ""),
-                    "",
-                    json.dumps({k: round(v, 5) for k, v in scores.items()}) if scores else "",
-                ]
-            )
-        chosen = row["adapt"]
-        writer.writerow(
-            [*where, "adapt", f"{chosen['accuracy']:.4f}", "", chosen["chosen"],
-             json.dumps(chosen["expected"])]
-        )  # fmt: skip
-    return text.getvalue()
 
 
 if __name__ == "__main__":

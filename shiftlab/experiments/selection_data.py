@@ -14,13 +14,13 @@ from sklearn.ensemble import ExtraTreesClassifier
 from shiftlab.data.gaussian_shifts import make_gaussian_shift
 from shiftlab.data.shifts import make_shift
 from shiftlab.domain import Domain
+from shiftlab.experiments.natural_splits import SPLITS, split_table
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.experiments.tabular_data import prepared_pair
 
 __all__ = ["Case", "all_pairs", "load_case", "natural_pairs"]
 
 DIGIT_PAIRS = (("mnist", "usps"), ("usps", "mnist"), ("svhn", "mnist"), ("mnist", "mnist_m"))
-SPLITS = ("breast_cancer", "writers", "affairs", "votes", "doctor")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _digits(source: str, target: str, seed: int, most: int, root: Any) -> Case:
 
 def _split(name: str, source: str, seed: int, most: int) -> Case:
     """A table in two parts by a column that is then left out."""
-    X, y, second = _table(name)
+    X, y, second = split_table(name)
     rng = np.random.default_rng(derive_seed("draw", name, seed))
     parts = [rng.permutation(np.flatnonzero(second == k))[:most] for k in (False, True)]
     if source == "second":
@@ -178,31 +178,6 @@ def _split(name: str, source: str, seed: int, most: int) -> Case:
     centre, spread = np.asarray(a.X).mean(axis=0), np.where(spread > 0, spread, 1.0)
     a, b = (d.with_(X=(np.asarray(d.X) - centre) / spread) for d in (a, b))
     return _case(a, b)
-
-
-def _table(name: str) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.bool_]]:
-    """Rows, classes, and which rows are of the second domain."""
-    from sklearn.datasets import load_breast_cancer, load_digits
-
-    if name == "breast_cancer":  # smooth against coarse texture
-        X, y = load_breast_cancer(return_X_y=True)
-        return np.delete(X, 1, axis=1), y, X[:, 1] > np.median(X[:, 1])
-    if name == "writers":  # the digits come in the order of their writers
-        X, y = load_digits(return_X_y=True)
-        return X, y, np.arange(len(y)) >= len(y) // 2
-    import statsmodels.api as sm
-
-    tables: dict[str, Any] = {
-        "affairs": (sm.datasets.fair, "affairs", lambda t: t["children"] > 0),
-        "votes": (sm.datasets.anes96, "vote", lambda t: t["age"] >= t["age"].median()),
-        "doctor": (sm.datasets.randhie, "mdvis", lambda t: t["idp"] > 0),
-    }
-    load, label, split = tables[name]
-    table = load.load_pandas().data
-    second = split(table).to_numpy()
-    y = (table[label] > 0).to_numpy().astype(int)
-    column = {"affairs": "children", "votes": "age", "doctor": "idp"}[name]
-    return table.drop(columns=[label, column]).to_numpy(np.float64), y, second
 
 
 def all_pairs(settings: Any) -> Iterator[tuple[str, str, str, int]]:

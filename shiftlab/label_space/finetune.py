@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,13 +13,40 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from shiftlab.adapter import Facts
-from shiftlab.deep_adapter import NetAdapter, require_deep
+from shiftlab.deep_adapter import NetAdapter, comes_trained, read_trained, require_deep
 from shiftlab.domain import Domain
 
 if TYPE_CHECKING:
     from shiftlab.deep import TrainedNet
 
-__all__ = ["FineTune"]
+__all__ = ["FineTune", "fine_tuning_rule"]
+
+
+def fine_tuning_rule(labels_a_class: float) -> dict[str, bool]:
+    """Return how FineTune trains by default, by the number of labelled target rows a class.
+
+    Parameters
+    ----------
+    labels_a_class : float
+        Mean over the classes.
+
+    Returns
+    -------
+    dict of str to bool
+        "probe": fit the head first; "head_only": and leave the features as they are.
+
+    Examples
+    --------
+    >>> from shiftlab.label_space.finetune import fine_tuning_rule
+    >>> fine_tuning_rule(10)
+    {'probe': True, 'head_only': False}
+    """
+    return {"probe": labels_a_class < _PROBE_BELOW, "head_only": labels_a_class < _HEAD_BELOW}
+
+
+# Labels a class; measured in experiments/few_labels.
+_HEAD_BELOW = 2
+_PROBE_BELOW = 100
 
 
 class FineTune(NetAdapter):
@@ -29,19 +56,22 @@ class FineTune(NetAdapter):
     set,
 
     .. math:: \min_w \frac{1}{n_T} \sum_{i \in \text{labelled target}}
-              -\log p_w(y_i \mid x_i), \qquad
+              -\log p_w(y_i \mid x_i) + \Omega(w), \qquad
               \text{rate of block } b = \eta \, \delta^{B - b}
 
     by a few hundred steps of AdamW with a one-cycle rate. The lowest `freeze`
     blocks keep their weights and batch-norm statistics to the bit. Head rows
-    of classes that source and target share start from the source's (from MNIST
-    to SVHN, mean of two seeds: .57 against .34 for a fresh head with one label
-    a class, .79 against .79 with ten).
+    of classes that source and target share start from the source's. With few
+    labels the head is first fitted alone on features that stand still, and
+    drawn to where it starts (linear probing, then fine-tuning): a convex
+    problem. :func:`fine_tuning_rule` says what the defaults are for how many
+    labels a class; ``experiments/few_labels`` is where that was measured.
 
     It helps when features of the source are useful for the target and some
     target rows have labels; a few a class are enough. It may harm when labels
     are so few that the training set is no picture of the target, and the
-    domains are already close; unlabelled target rows are not used.
+    domains are already close. Unlabelled target rows are used for nothing but
+    ``batch_norm="target"``.
 
     Early stopping: a part of each class of the labelled target is held out, and
     the weights of the epoch with the lowest loss on it are kept. With few labels
@@ -61,14 +91,33 @@ class FineTune(NetAdapter):
     backbone : str, path, TrainedNet, torch.nn.Module or pair, default="digit_cnn"
         A name ("digit_cnn") or an untrained network, given as a module with
         ``features`` and ``head`` or as a pair of them, is trained on the
-        labelled source first. A ``TrainedNet``, or the path of one that was
-        saved (it has a suffix or a folder, unlike a name), is used as it is;
-        the source then needs no labels and is not read.
-    freeze : int, default=0
+        labelled source first. A ``TrainedNet``, the path of one that was
+        saved (it has a suffix or a folder, unlike a name), or a name that
+        :func:`shiftlab.deep.load_pretrained` knows weights of ("efficientnet_lite0",
+        "torchvision:resnet18") is used as it is; the source then needs no labels
+        and is not read.
+    freeze : int, "auto" or "search", default="auto"
         Blocks, from the bottom, that stay as the source left them; all of them
-        is training the head alone.
+        is training the head alone. "auto" is the rule's; "search" tries all
+        numbers by cross-validation on the labelled target rows
+        (``freeze_scores_``), which takes three trainings for each.
     layer_decay : float, default=0.8
         Rate of a block over the rate of the one above it, in (0, 1].
+    probe : bool or "auto", default="auto"
+        Fit the head alone first; "auto" is the rule's. With all blocks frozen
+        that is all.
+    gradual : bool, default=False
+        Open the blocks one by one from the top, in the first half of the epochs.
+    penalty : {"l2_sp", "delta", "bss", "co_tuning"} or None, default=None
+        :math:`\Omega`: distance of the weights to the source's; of the feature
+        maps, channel by channel; the smallest singular value of a batch's
+        features; or cross-entropy of the source's head with the source classes
+        that go with a label. The first two take the place of the weight decay.
+    strength : float or None, default=None
+        Of the penalty; None is 0.01, 0.01, 0.001 and 1 in this order.
+    batch_norm : {"batch", "source", "target"}, default="batch"
+        Statistics of batch norm above the frozen blocks: of each batch; as the
+        source left them; or of all target rows, labelled or not, taken once.
     epochs : int, default=40
         Passes over the labelled target rows; an epoch has at least 8 steps.
     learning_rate : float, default=3e-3
@@ -83,6 +132,10 @@ class FineTune(NetAdapter):
         through all epochs.
     pretrain_epochs : int, default=30
         Passes over the source for a backbone that is yet to be trained.
+    checkpoint : path or None, default=None
+        A file that holds the state after each epoch (that of the training on the
+        source beside it, with ".source" added). A fit that was stopped goes on from
+        it, and ends with the bits of one that was not.
     device : str, default="auto"
         "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
     random_state : int, RandomState or None, default=None
@@ -96,6 +149,12 @@ class FineTune(NetAdapter):
         The fine-tuned network; ``net_.save(path)`` and ``net_.history``.
     pretrained_ : TrainedNet
         The network before fine-tuning, with the head for the source's labels.
+    freeze_ : int
+        Blocks that stayed.
+    probe_ : bool
+        Whether the head was fitted first.
+    freeze_scores_ : dict of int to float
+        With ``freeze="search"``: mean cross-entropy on held-out rows.
     classes_ : ndarray, shape (k,)
         The target's label set: what is seen, or ``target.classes`` where given.
     source_ : Domain
@@ -111,7 +170,18 @@ class FineTune(NetAdapter):
     .. [1] J. Yosinski, J. Clune, Y. Bengio, H. Lipson. How transferable are
        features in deep neural networks? NeurIPS, 2014.
     .. [2] J. Howard, S. Ruder. Universal language model fine-tuning for text
-       classification. ACL, 2018 (layer-wise rates).
+       classification. ACL, 2018 (layer-wise rates, gradual unfreezing).
+    .. [3] A. Kumar et al. Fine-tuning can distort pretrained features and
+       underperform out-of-distribution. ICLR, 2022 (linear probing first).
+    .. [4] X. Li, Y. Grandvalet, F. Davoine. Explicit inductive bias for transfer
+       learning with convolutional networks. ICML, 2018 (L2-SP).
+    .. [5] X. Li et al. DELTA: deep learning transfer using feature map with
+       attention for convolutional networks. ICLR, 2019.
+    .. [6] X. Chen et al. Catastrophic forgetting meets negative transfer: batch
+       spectral shrinkage for safe transfer learning. NeurIPS, 2019 (BSS).
+    .. [7] K. You et al. Co-Tuning for transfer learning. NeurIPS, 2020.
+    .. [8] Y. Li et al. Revisiting batch normalization for practical domain
+       adaptation. ICLR Workshop, 2017 (statistics of the target).
 
     Examples
     --------
@@ -142,33 +212,48 @@ class FineTune(NetAdapter):
     )
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [object],
-        "freeze": [Interval(Integral, 0, None, closed="left")],
+        "freeze": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto", "search"})],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
+        "probe": ["boolean", StrOptions({"auto"})],
+        "gradual": ["boolean"],
+        "penalty": [StrOptions({"l2_sp", "delta", "bss", "co_tuning"}), None],
+        "strength": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_norm": [StrOptions({"batch", "source", "target"})],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "pretrain_epochs": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
         "device": [str],
         "random_state": ["random_state"],
         "progress": ["boolean"],
     }
 
     pretrained_: TrainedNet
+    freeze_: int
+    probe_: bool
+    freeze_scores_: dict[int, float]
 
     def __init__(
         self,
         backbone: Any = "digit_cnn",
         *,
-        freeze: int = 0,
+        freeze: int | Literal["auto", "search"] = "auto",
         layer_decay: float = 0.8,
+        probe: bool | Literal["auto"] = "auto",
+        gradual: bool = False,
+        penalty: str | None = None,
+        strength: float | None = None,
+        batch_norm: str = "batch",
         epochs: int = 40,
         learning_rate: float = 3e-3,
         batch_size: int = 32,
         validation_fraction: float | Literal["auto"] = "auto",
         patience: int | None = 10,
         pretrain_epochs: int = 30,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: str = "auto",
         random_state: Any = None,
         progress: bool = False,
@@ -176,29 +261,25 @@ class FineTune(NetAdapter):
         self.backbone = backbone
         self.freeze = freeze
         self.layer_decay = layer_decay
+        self.probe = probe
+        self.gradual = gradual
+        self.penalty = penalty
+        self.strength = strength
+        self.batch_norm = batch_norm
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.pretrain_epochs = pretrain_epochs
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.progress = progress
 
     def _get_facts(self) -> Facts:
         """A network that is already trained needs no source labels."""
-        return dataclasses.replace(self.facts, source_labels=not self._is_trained())
-
-    def _is_trained(self) -> bool:
-        """Whether the backbone is a checkpoint's path or a TrainedNet; imports no torch."""
-        if isinstance(self.backbone, os.PathLike):
-            return True
-        if isinstance(self.backbone, str):
-            # Names of backbones have neither; "x.safetensors" and "runs/x" are files.
-            return bool(os.path.dirname(self.backbone) or os.path.splitext(self.backbone)[1])
-        nets = sys.modules.get("shiftlab.deep.nets")
-        return nets is not None and isinstance(self.backbone, nets.TrainedNet)
+        return dataclasses.replace(self.facts, source_labels=not comes_trained(self.backbone))
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         require_deep("FineTune")
@@ -218,42 +299,78 @@ class FineTune(NetAdapter):
                 "FineTune needs labelled target rows of at least two classes; got only one class, "
                 f"{classes.tolist()}"
             )
-        if not self._is_trained():
-            deep.check_transferable(self.backbone, self.freeze)
+        fewest = int(np.unique(labelled.y, return_counts=True)[1].min())
+        if self.freeze == "search" and fewest < 2:
+            raise ValueError(
+                "freeze='search' needs at least 2 labelled target rows of each class, to hold one "
+                f"out; a class has {fewest}. Give a number, or 'auto'"
+            )
+        if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
+            raise ValueError(
+                f"checkpoint={os.fspath(self.checkpoint)!r} is in a folder that does not exist"
+            )
+        given = self.freeze if isinstance(self.freeze, Integral) else 0
+        if not comes_trained(self.backbone):
+            deep.check_transferable(self.backbone, int(given))
         rng = check_random_state(self.random_state)
         self.pretrained_ = self._pretrained(source, rng)
+        net = self.pretrained_.net
+        net.check_freeze(int(given))
+        rule = fine_tuning_rule(labelled.n_rows / len(classes))
+        self.probe_ = rule["probe"] if self.probe == "auto" else bool(self.probe)
+        settings: dict[str, Any] = {
+            "classes": classes,
+            "layer_decay": self.layer_decay,
+            "probe": self.probe_,
+            "gradual": self.gradual,
+            "penalty": self.penalty,
+            "strength": self.strength,
+            "batch_norm": self.batch_norm,
+            "unlabelled": target.X if self.batch_norm == "target" else None,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "device": self.device,
+            "progress": self.progress,
+        }
+        if self.freeze == "search":
+            self.freeze_scores_ = deep.search_freeze(
+                self.pretrained_, labelled.X, labelled.y, random_state=rng, **settings
+            )
+            self.freeze_ = min(self.freeze_scores_, key=lambda n: self.freeze_scores_[n])
+        elif self.freeze == "auto":
+            self.freeze_ = len(net.blocks) if rule["head_only"] else 0
+        else:
+            self.freeze_ = int(self.freeze)
+        if self.probe_ and self.freeze_ == len(net.blocks):
+            settings["epochs"] = 0  # the head is at its optimum
         self.net_ = deep.fine_tune(
             self.pretrained_,
             labelled.X,
             labelled.y,
-            classes=classes,
-            freeze=self.freeze,
-            layer_decay=self.layer_decay,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            freeze=self.freeze_,
             validation_fraction=self.validation_fraction,
             patience=self.patience,
-            device=self.device,
+            checkpoint=self.checkpoint,
             random_state=rng,
-            progress=self.progress,
+            **settings,
         )
         return self._transform_target(labelled)
 
     def _pretrained(self, source: Domain, rng: np.random.RandomState) -> TrainedNet:
         from shiftlab import deep
 
-        if not self._is_trained():
+        if not comes_trained(self.backbone):
             labelled = source.labelled_part()
             return deep.train_classifier(
                 labelled.X,
                 labelled.y,
                 backbone=self.backbone,
                 epochs=self.pretrain_epochs,
+                checkpoint=None if self.checkpoint is None else f"{self.checkpoint}.source",
                 device=self.device,
                 random_state=rng,
                 progress=self.progress,
             )
-        if isinstance(self.backbone, deep.TrainedNet):
-            return self.backbone
-        return deep.TrainedNet.load(self.backbone, device=self.device)
+        shape = deep.as_image_array(source.X).shape[1:]
+        return read_trained(self.backbone, shape, self.device)

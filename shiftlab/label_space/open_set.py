@@ -350,7 +350,8 @@ class OpenSet(Adapter):
         classes, codes = np.unique(source.y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"{who} needs a source with at least 2 classes; got 1 class, {source.y[0]!r}"
+                f"{who} needs a source with at least 2 classes; got 1 class, "
+                f"{classes.tolist()[0]!r}"
             )
         self._check_label(classes)
         if who == "OpenSet":  # Universal has looked

@@ -244,7 +244,7 @@ def labelled_classes(source: Domain, target: Domain, estimator: Any, who: str) -
         source = source.take(source.weight > 0)
     if len(np.unique(source.y)) < 2:
         raise ValueError(
-            f"{who} needs a source with at least 2 classes; got 1 class, {source.y[0]!r}"
+            f"{who} needs a source with at least 2 classes; got 1 class, {source.y.tolist()[0]!r}"
         )
     warn_of_contradictions(source, who)
     return source

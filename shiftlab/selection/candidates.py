@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
@@ -24,9 +25,10 @@ from shiftlab.selection.consensus import Consensus
 from shiftlab.supervised import weight_keyword
 from shiftlab.validation import flatten_images
 
-__all__ = ["assumed", "default_estimator", "from_labels", "unassumed"]
+__all__ = ["COMPONENTS", "assumed", "default_estimator", "directions", "from_labels", "unassumed"]
 
 COMPONENTS = 30  # of the projection in the consensus
+DRAWN = 2000  # rows of a side, to count the directions in which they vary
 PENALTIES = [0.1, 1.0, 10.0, 100.0]
 FOLDS = 3
 ROWS = 5000  # to choose the penalty on
@@ -117,8 +119,38 @@ def from_labels(estimator: Any, seed: int) -> dict[str, Any]:
     return found
 
 
-def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
-    """What has done least harm on real pairs where no assumption stands.
+def directions(source: Domain, target: Domain) -> int:
+    """Count the directions in which the rows of both samples vary.
+
+    Parameters
+    ----------
+    source, target : Domain
+        Rows as numbers.
+
+    Returns
+    -------
+    int
+        The rank of at most 2,000 rows of a side, of columns with variance one; nearly collinear
+        columns count as one.
+    """
+    rng = np.random.RandomState(0)
+    sides = []
+    for domain in (source, target):
+        rows = domain.X
+        if domain.n_rows > DRAWN:
+            rows = rows[np.sort(rng.choice(domain.n_rows, DRAWN, replace=False))]
+        rows = rows.toarray() if issparse(rows) else np.asarray(rows)
+        sides.append(rows.reshape(len(rows), -1).astype(np.float64))
+    both = np.vstack(sides)
+    both = both[:, both.std(axis=0) > 0]
+    if not both.shape[1]:
+        return 0
+    both = (both - both.mean(axis=0)) / both.std(axis=0)
+    return int(np.linalg.matrix_rank(both, rtol=1e-3))
+
+
+def unassumed(estimator: Any, seed: int, n_components: int = COMPONENTS) -> dict[str, Any]:
+    """Return what has done least harm on real pairs where no assumption stands.
 
     The mean of self-training and a class-wise aligned projection: they err on different rows, and
     their mean did better than either.
@@ -129,8 +161,8 @@ def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
         Trained inside.
     seed : int
         Of the adapters.
-    n_features : int
-        Columns.
+    n_components : int, default=30
+        Of the projection.
 
     Returns
     -------
@@ -138,9 +170,8 @@ def unassumed(estimator: Any, seed: int, n_features: int) -> dict[str, Any]:
     """
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         return {}
-    k = min(COMPONENTS, n_features)
     models = [
         SelfTraining(clone(estimator), random_state=seed),
-        JDA(clone(estimator), n_components=k, random_state=seed),
+        JDA(clone(estimator), n_components=n_components, random_state=seed),
     ]
     return {"Consensus": Consensus(models)}

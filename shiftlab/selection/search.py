@@ -73,8 +73,9 @@ class AdaptationSearch(Adapter):
     cv : int or splitter, default=3
         Folds of the labelled source rows.
     halving : int, default=None
-        A factor f above 1: all candidates on a small share of both samples, the best 1/f of
-        them on f times as many rows, and so on to all rows. For many candidates.
+        A factor f above 1: all candidates on a small share of both samples (at least five rows a
+        column), the best 1/f of them on f times as many rows, and so on to all rows. For many
+        candidates. Each round has an equal part of the budget and what the ones before it left.
     budget : float, default=None
         Seconds. No fold is started that would, as long as the longest so far, leave no time
         for the last fit; candidates not reached are no choice. The first is always finished.
@@ -185,12 +186,13 @@ class AdaptationSearch(Adapter):
             done = {row["key"]: row for row in store.rows()}
         rng = check_random_state(self.random_state)
         alive = list(entries)
-        for share in _shares(len(entries), self.halving):
+        shares = _shares(len(entries), self.halving)
+        for turn, share in enumerate(shares):
             few_source, few_target = source, target
             if share < 1:
                 # target labels are few and known for a reason
-                few_source = _share(source, share, rng, keep=False)
-                few_target = _share(target, share, rng, keep=True)
+                few_source = _share(source, share, rng, keep=False, halving=self.halving)
+                few_target = _share(target, share, rng, keep=True, halving=self.halving)
             judge = Judge.of(
                 self.validator,
                 few_source,
@@ -201,7 +203,8 @@ class AdaptationSearch(Adapter):
             )
             for entry in alive:
                 entry.scores, entry.n_rows = {}, few_source.n_rows
-            self._run(alive, judge, done, store)
+            # every round may end at its part of the budget; what one leaves, the next has
+            self._run(alive, judge, done, store, (turn + 1) / len(shares))
             alive = [e for e in alive if len(e.scores) == len(judge.folds)]
             if share < 1:
                 alive.sort(key=_Entry.mean, reverse=True)  # stable: ties keep their order
@@ -238,7 +241,12 @@ class AdaptationSearch(Adapter):
     # -- the search ---------------------------------------------------------------------------
 
     def _run(
-        self, entries: list[_Entry], judge: Judge, done: dict[str, Any], store: ResultsStore | None
+        self,
+        entries: list[_Entry],
+        judge: Judge,
+        done: dict[str, Any],
+        store: ResultsStore | None,
+        part: float,
     ) -> None:
         """Score every fold of every candidate that there is time for."""
         data = ""
@@ -256,7 +264,7 @@ class AdaptationSearch(Adapter):
                     if key in done:
                         _note(entry, fold, done[key])
                         continue
-                    if place > 0 and self._late(longest):
+                    if place > 0 and self._late(longest, part):
                         return
                     yield joblib.delayed(_one)(judge, entry.name, entry.model, place, fold, key)
 
@@ -269,11 +277,16 @@ class AdaptationSearch(Adapter):
             if store is not None:
                 store.append(row)
 
-    def _late(self, longest: float) -> bool:
-        """Whether one more fold and the last fit would, like the longest, overrun the budget."""
+    def _late(self, longest: float, part: float) -> bool:
+        """Whether one more fold would, like the longest, overrun this part of the budget.
+
+        The last part has to hold the fit of the chosen model as well, which has more rows than a
+        fold's by one fold.
+        """
         if self.budget is None:
             return False
-        return time.perf_counter() - self._started + 2 * longest > self.budget
+        more = 2.5 if part == 1 else 1
+        return time.perf_counter() - self._started + more * longest > part * self.budget
 
     def _report(self, entries: list[_Entry], alive: list[_Entry], n_folds: int) -> None:
         """Set the attributes that say what came out."""
@@ -324,9 +337,12 @@ def _read_candidates(given: Any) -> list[_Entry]:
     entries = []
     for name, value in named:
         model, grid = value if isinstance(value, tuple) else (value, {})
-        model = as_candidate(model, name)
+        as_candidate(model, name)  # says what is wrong with it before it is cloned
+        # a plain estimator's parameters have its own names
         entries += [
-            _Entry(str(name), params, clone(model).set_params(**_copied(params)))
+            _Entry(
+                str(name), params, as_candidate(clone(model).set_params(**_copied(params)), name)
+            )
             for params in ParameterGrid(grid)
         ]
     if not entries:
@@ -380,9 +396,16 @@ def _shares(n_candidates: int, factor: int | None) -> list[float]:
     return [float(factor) ** (k - rounds) for k in range(rounds + 1)]
 
 
-def _share(domain: Domain, share: float, rng: np.random.RandomState, keep: bool) -> Domain:
-    """Draw a share of the rows at random, but never fewer than 60; all labelled ones if wanted."""
-    n = max(min(FEWEST_ROWS, domain.n_rows), math.ceil(share * domain.n_rows))
+def _share(
+    domain: Domain, share: float, rng: np.random.RandomState, *, keep: bool, halving: int | None
+) -> Domain:
+    """Draw a share of the rows at random; all labelled ones if wanted.
+
+    Scores of models that have hardly more rows than columns say little of those that have all:
+    five rows a column are kept where a round is still cheaper than one with all rows.
+    """
+    fewest = max(FEWEST_ROWS, min(5 * domain.n_features, domain.n_rows // (halving or 1)))
+    n = max(min(fewest, domain.n_rows), math.ceil(share * domain.n_rows))
     kept = domain.labelled if keep else np.zeros(domain.n_rows, dtype=bool)
     others = rng.permutation(np.flatnonzero(~kept))[: max(0, n - int(kept.sum()))]
     return domain.take(np.sort(np.concatenate([np.flatnonzero(kept), others])))

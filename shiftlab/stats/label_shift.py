@@ -358,8 +358,8 @@ def prior_draws(
     return found
 
 
-def standing_rows(n: int, rng: np.random.RandomState) -> NDArray[np.int64]:
-    """Return all of n rows, or 5,000 of them drawn at random to stand for more.
+def standing_rows(n: int, rng: np.random.RandomState, most: int = ROWS) -> NDArray[np.int64]:
+    """Return all of n rows, or some of them drawn at random to stand for more.
 
     Parameters
     ----------
@@ -367,13 +367,15 @@ def standing_rows(n: int, rng: np.random.RandomState) -> NDArray[np.int64]:
         Rows there are.
     rng : RandomState
         For the draw.
+    most : int, default=5000
+        Rows to draw if there are more.
 
     Returns
     -------
     ndarray of int
         Sorted.
     """
-    rows = np.arange(n) if n <= ROWS else np.sort(rng.choice(n, ROWS, replace=False))
+    rows = np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
     return rows.astype(np.int64)
 
 

@@ -13,8 +13,9 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from shiftlab import CORAL, Domain, PriorCorrection, Resample, make_pipeline
+from shiftlab import CORAL, DeepCORAL, Domain, PriorCorrection, Resample, make_pipeline
 from shiftlab.stats.calibration import expected_calibration_error
+from shiftlab.stats.priors import em_prior
 
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
 
@@ -192,6 +193,23 @@ def test_an_adapter_inside_is_the_pipeline_with_the_correction_last():
     assert scaled.fit(source, X).predict_proba(X).shape == (600, 3)
 
 
+@pytest.mark.parametrize("place", ["inside", "before"])
+def test_a_deep_adapter_is_corrected(place):
+    pytest.importorskip("torch")
+    deep = DeepCORAL(epochs=5, random_state=0, device="cpu")
+    correction = PriorCorrection(
+        deep if place == "inside" else LogisticRegression(), random_state=0
+    )
+    model = correction if place == "inside" else make_pipeline(deep, correction)
+    source = classes_of([0.4, 0.3, 0.3], 600, seed=40)
+    X, y = classes_of([0.1, 0.2, 0.7], 600, seed=41)
+    model.fit(source, X)
+    fitted = model if place == "inside" else model["priorcorrection"]
+    assert fitted.refused_ is None
+    np.testing.assert_allclose(fitted.prior_, [np.mean(y == name) for name in "abc"], atol=0.07)
+    assert model.score(X, y) > deep.fit(source, X).score(X, y) + 0.02
+
+
 def test_moved_classes_are_refused_and_predictions_keep_the_source_prior():
     source = classes_of([0.4, 0.3, 0.3], 600, seed=25)
     X, _ = classes_of([0.4, 0.3, 0.3], 600, seed=26)
@@ -289,6 +307,22 @@ def test_a_line_through_islands_knows_no_share(method):
     with pytest.warns(UserWarning, match="keeps the source's prior"):
         model.fit(draw(950, 50), draw(2850, 150)[0])
     np.testing.assert_allclose(model.prior_, [0.95, 0.05])
+
+
+@pytest.mark.parametrize("method", ["auto", "em", "bbse"])
+def test_fifty_thousand_rows_stand_for_more(method):
+    """Of 80,000 rows, sorted by class: the estimate is that of all rows but for .002 a share."""
+    source = classes_of([0.4, 0.3, 0.3], 1000, seed=38)
+    X, y = classes_of([0.1, 0.2, 0.7], 80_000, seed=39)
+    order = np.argsort(y, kind="stable")
+    X, y = X[order], y[order]
+    model = PriorCorrection(LogisticRegression(), method=method, random_state=0).fit(source, X)
+    p = model.calibration_(model.estimator_.predict_proba(X))
+    if method != "bbse":
+        whole = em_prior(p, model.source_prior_).prior
+        np.testing.assert_allclose(model.prior_, whole, atol=0.01)
+    np.testing.assert_allclose(model.prior_, [0.1, 0.2, 0.7], atol=0.05)
+    assert model.predict_proba(X).shape == (80_000, 3)
 
 
 def island(seed, at):

@@ -17,6 +17,7 @@ from shiftlab.deep import losses  # noqa: E402
 MODULES = [
     "adversarial",
     "class_confusion",
+    "co_tuning",
     "conditional_map",
     "coral",
     "discrepancy",
@@ -26,6 +27,9 @@ MODULES = [
     "mmd",
     "moments",
     "pseudo_labels",
+    "singular_values",
+    "slowness",
+    "starting_point",
     "transport",
     "virtual_adversarial",
 ]
@@ -284,3 +288,72 @@ def test_virtual_adversary_finds_the_worst_direction():
         worst += max(divergences) / 2
     assert loss == pytest.approx(worst, rel=0.3)
     assert 0 < loss <= worst * 1.001
+
+
+def test_starting_point_by_hand():
+    w, w0 = [draw(2, 3), draw(3, seed=1)], [draw(2, 3, seed=2), draw(3, seed=3)]
+    v = [draw(4, seed=4)]
+    total = 0.0
+    for now, before in zip(w, w0, strict=True):
+        for a, b in zip(*(x.ravel() for x in numbers(now, before)), strict=True):
+            total += 0.1 / 2 * (a - b) ** 2
+    total += sum(0.01 / 2 * a**2 for a in numbers(*v)[0])
+    got = losses.starting_point(w, w0, v, alpha=0.1, beta=0.01)
+    assert got.item() == pytest.approx(total, rel=1e-6)
+    got.backward()
+    assert np.allclose(w[0].grad, 0.1 * (w[0] - w0[0]).detach())
+    assert np.allclose(v[0].grad, 0.01 * v[0].detach())
+
+
+def test_feature_map_distance_is_the_published_sum_over_layers_and_channels():
+    now = {"low": draw(3, 4, 2, 5), "high": draw(3, 6, seed=1)}
+    before = {"low": draw(3, 4, 2, 5, seed=2).detach(), "high": draw(3, 6, seed=3).detach()}
+    attention = {
+        k: torch.softmax(draw(n, seed=n).detach(), 0) for k, n in (("low", 4), ("high", 6))
+    }
+    total = 0.0
+    for layer, weights in attention.items():
+        a, b = (x.reshape(3, len(weights), -1) for x in numbers(now[layer], before[layer]))
+        for i, j in itertools.product(range(3), range(len(weights))):
+            norm = np.linalg.norm(a[i, j] - b[i, j]) ** 2
+            total += 0.5 * len(weights) * float(weights[j]) * norm / a.shape[2] / 3
+    got = losses.feature_map_distance(now, before, attention)
+    assert got.item() == pytest.approx(total, rel=1e-6)
+    alike = {"low": torch.full((4,), 0.25), "high": torch.full((6,), 1 / 6)}
+    plain = 0.5 * (
+        (now["low"] - before["low"]).square().mean(dim=(0, 2, 3)).sum()
+        + (now["high"] - before["high"]).square().mean(dim=0).sum()
+    )
+    doubles = {k: v.double() for k, v in alike.items()}  # as the maps are
+    assert losses.feature_map_distance(now, before, doubles).item() == pytest.approx(
+        plain.item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4)])
+def test_smallest_singular_values_are_those_of_the_batch(shape):
+    F = draw(*shape)
+    singular = np.linalg.svd(numbers(F)[0], compute_uv=False)
+    got = losses.smallest_singular_values(F, k=2)
+    assert got.item() == pytest.approx((singular[-2:] ** 2).sum())
+    assert gradcheck(lambda x: losses.smallest_singular_values(x, k=2), (F,))
+
+
+def test_co_tuning_is_the_cross_entropy_with_the_related_source_classes():
+    scores, codes = draw(5, 3), torch.tensor([0, 1, 1, 0, 2])
+    relation = torch.softmax(draw(3, 3, seed=1).detach(), dim=1)
+    log_p = log_softmax(numbers(scores)[0], axis=1)
+    total = 0.0
+    for i, s in itertools.product(range(5), range(3)):
+        total -= float(relation[codes[i], s]) * log_p[i, s] / 5
+    assert losses.co_tuning(scores, relation, codes).item() == pytest.approx(total)
+    assert gradcheck(lambda x: losses.co_tuning(x, relation, codes), (scores,))
+
+
+def test_class_relation_is_the_mean_prediction_of_each_class():
+    p, codes = torch.softmax(draw(6, 4).detach(), dim=1), torch.tensor([0, 2, 2, 0, 0, 2])
+    found = losses.class_relation(p, codes, 3)
+    for code in (0, 2):
+        assert np.allclose(found[code], numbers(p)[0][codes.numpy() == code].mean(axis=0))
+    assert np.allclose(found[1], numbers(p)[0].mean(axis=0))
+    assert np.allclose(found.sum(dim=1), 1.0)

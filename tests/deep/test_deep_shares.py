@@ -3,12 +3,13 @@
 import doctest
 from importlib import import_module
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from shiftlab.deep.augment import Augmentation, _on_field  # noqa: E402
-from shiftlab.deep.class_shares import ClassShares  # noqa: E402
+from shiftlab.deep.class_shares import ClassShares, fill_shares  # noqa: E402
 from shiftlab.deep.images import standardise  # noqa: E402
 
 
@@ -17,25 +18,56 @@ def test_examples_run(name):
     assert doctest.testmod(import_module(f"shiftlab.deep.{name}")).failed == 0
 
 
-def one_hot(counts):
-    classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    return torch.nn.functional.one_hot(classes, len(counts)).float()
+def test_filled_shares_are_the_nearest_to_the_prior():
+    """Against a general solver of ``min KL(q || prior), q >= taken, sum q = 1``."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        k = int(rng.integers(2, 8))
+        prior = rng.dirichlet(np.full(k, 2.0))
+        taken = rng.dirichlet(np.full(k, 1.0)) * rng.uniform(0.2, 0.95)
+        found = fill_shares(torch.from_numpy(prior), torch.from_numpy(taken)).numpy()
+        assert found.sum() == pytest.approx(1.0)
+        assert (found >= taken - 1e-12).all()
+        solved = minimize(
+            lambda q, prior=prior: (q * np.log(np.maximum(q, 1e-12) / prior)).sum(),
+            taken + (1 - taken.sum()) / k,
+            bounds=[(low, 1.0) for low in taken],
+            constraints={"type": "eq", "fun": lambda q: q.sum() - 1},
+            options={"ftol": 1e-12, "maxiter": 500},
+        )
+        assert np.abs(found - solved.x).max() < 1e-4
+    full = fill_shares(torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.6]))
+    assert full.tolist() == pytest.approx([0.6, 0.4])
 
 
-def test_wanted_shares_go_half_of_the_way_on_a_geometric_path():
-    prior = torch.tensor([0.5, 0.25, 0.25])
-    shares = ClassShares(prior, 2.0)
-    found = torch.tensor([0.4, 0.4, 0.2])
-    for trust in (0.0, 0.5, 1.0):
-        shares.follow(one_hot([40, 40, 20]), trust)
-        by_hand = prior ** (1 - trust) * found**trust
-        assert torch.allclose(shares.wanted, by_hand / by_hand.sum(), atol=1e-4)
+def test_shares_stay_the_sources_until_sure_rows_speak_against_them():
+    shares = ClassShares(torch.tensor([0.5, 0.3, 0.2]), 2.0)
+    labels = torch.tensor([0] * 4 + [1] * 4 + [2] * 2)
+    shares.count(labels, torch.tensor([True, False] * 5))
+    shares.follow()  # 0.2, 0.2 and 0.1 are sure: no more than the source has
+    assert shares.wanted.tolist() == pytest.approx([0.5, 0.3, 0.2])
+    for _ in range(2):  # two batches of an epoch
+        shares.count(labels, torch.ones(10, dtype=torch.bool))
+    shares.follow()
+    assert shares.wanted.tolist() == pytest.approx([0.4, 0.4, 0.2])
+    before = shares.wanted.clone()
+    shares.follow()  # an epoch without rows says nothing
+    assert torch.equal(shares.wanted, before)
 
 
 def test_wanted_shares_stay_within_the_ratio():
-    shares = ClassShares(torch.tensor([0.5, 0.5]), 1.5)
-    shares.follow(one_hot([100, 0]), 1.0)
-    assert shares.wanted.tolist() == pytest.approx([1.5 / (1.5 + 1 / 1.5), 1 - 0.6923077], abs=1e-5)
+    shares = ClassShares(torch.tensor([0.5, 0.3, 0.2]), 1.5)
+    shares.count(torch.full((100,), 2), torch.ones(100, dtype=torch.bool))
+    shares.follow()
+    wanted = shares.wanted.tolist()
+    assert wanted[2] == pytest.approx(0.3)
+    assert wanted[:2] == pytest.approx([0.7 * 0.5 / 0.8, 0.7 * 0.3 / 0.8])
+    shares.count(torch.tensor([0] * 75 + [2] * 25), torch.ones(100, dtype=torch.bool))
+    shares.follow()
+    by_hand = torch.tensor([0.75, 0.2, 0.25])  # the second is not let below 0.3 / 1.5
+    assert torch.allclose(shares.wanted, by_hand / 1.2)
 
 
 def test_predictions_are_aligned_by_the_running_shares():
@@ -78,7 +110,9 @@ def test_a_field_shows_an_image_and_its_negative_as_negatives():
 
 def test_backgrounds_come_with_their_chance_and_change_nothing_where_it_is_zero():
     off = {"rotation": 0, "scale": 0, "shift": 0, "polarity": 0, "contrast": 0, "noise": 0}
-    x = standardise(torch.randint(0, 256, (400, 1, 8, 8)).float())
+    plain = torch.randint(0, 256, (400, 1, 8, 8)).float()
+    plain[..., :3] = 0.0
+    x = standardise(plain)
     generator = torch.Generator().manual_seed(0)
     same = Augmentation(**off)(x, generator)
     assert torch.equal(same, x)
@@ -86,5 +120,7 @@ def test_backgrounds_come_with_their_chance_and_change_nothing_where_it_is_zero(
     changed = Augmentation(**off, background=0.3)(x, generator)
     share = (changed != x).flatten(1).any(dim=1).float().mean()
     assert 0.22 < share < 0.38
+    grounds = standardise(torch.rand(400, 3, 8, 8))
+    assert torch.equal(Augmentation(**off, background=1.0)(grounds, generator), grounds)
     with pytest.raises(ValueError, match="background must be between"):
         Augmentation(background=1.5)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from shiftlab.experiments import METHODS, Digit5Settings, Method, ResultsStore, run_digit5
-from shiftlab.experiments.digit5 import RESULTS
+from shiftlab.experiments.digit5 import RESULTS, adapted_net
 from shiftlab.experiments.grid import GridError
 from shiftlab.experiments.lock import folder_lock
 from shiftlab.experiments.methods import Transfer, few_labels
@@ -110,7 +110,8 @@ def test_methods_see_no_target_label_that_is_not_theirs(tiny, tmp_path):
         assert len(set(target.y[~target.labelled])) == 1  # hidden labels are overwritten
     assert all(t.target.n_labelled == 40 for t in seen["all"])
     fields = {name for transfers in seen.values() for t in transfers for name in vars(t)}
-    assert fields == {"source", "target", "test", "net", "settings", "seed", "checkpoint"}
+    data = {"source", "target", "test"}
+    assert fields == data | {"net", "settings", "seed", "checkpoint", "keep"}
 
 
 def test_hidden_test_labels_change_nothing_but_the_score(tiny, tmp_path):
@@ -362,8 +363,17 @@ def test_a_cell_that_was_killed_in_training_goes_on_to_the_same_number(tmp_path,
     assert len(list((tmp_path / "cut" / "snapshots").iterdir())) == 1
     resumed = run_digit5(settings, out=tmp_path / "cut")
     assert len(saves) == 2  # the second epoch alone
-    assert [r["accuracy"] for r in resumed] == [r["accuracy"] for r in whole]
+    for row, other in zip(resumed, whole, strict=True):
+        assert row["predicted"] == other["predicted"]
+        hits = [a == b for a, b in zip(row["predicted"], row["wanted"], strict=True)]
+        assert row["accuracy"] == np.mean(hits)
+        assert row.get("history") == other.get("history")
     assert not list((tmp_path / "cut" / "snapshots").iterdir())
+
+    (dann,) = [row for row in resumed if row["method"] == "dann"]
+    assert len(dann["history"]["source_loss"]) == 2
+    kept = [adapted_net(tmp_path / name, dann["key"]).read_bytes() for name in ("cut", "whole")]
+    assert kept[0] == kept[1]
 
 
 def test_few_labels_marks_the_first_of_each_class():

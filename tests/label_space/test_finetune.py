@@ -203,7 +203,13 @@ def test_a_saved_net_is_the_same_as_the_net():
 
 def test_one_label_a_class_trains_all_epochs_without_validation(pretrained):
     model = FineTune(
-        pretrained, epochs=5, validation_fraction=0.2, patience=1, device="cpu", random_state=0
+        pretrained,
+        freeze=0,
+        epochs=5,
+        validation_fraction=0.2,
+        patience=1,
+        device="cpu",
+        random_state=0,
     ).fit(corners(9, 0), few_labels(labelled=3))
     history = model.net_.history
     assert len(history.loss) == 5
@@ -332,3 +338,109 @@ def test_the_adapter_imports_without_torch_and_fit_says_what_to_install():
     assert out.stdout.strip() == (
         "FineTune needs torch; install it with: pip install 'shiftlab[deep]'"
     )
+
+
+def test_the_rule_by_labels_a_class_and_the_settings_given(pretrained):
+    few = FineTune(pretrained, **QUICK).fit(corners(9, 0), few_labels(labelled=3))
+    assert (few.freeze_, few.probe_) == (7, True)  # the head alone, at its optimum
+    assert few.net_.history.loss == []
+    some = FineTune(pretrained, **QUICK).fit(corners(9, 0), few_labels(labelled=30))
+    assert (some.freeze_, some.probe_) == (0, True)
+    assert len(some.net_.history.loss) == 4
+    own = FineTune(pretrained, freeze=2, probe=False, **QUICK)
+    own.fit(corners(9, 0), few_labels(labelled=3))
+    assert (own.freeze_, own.probe_) == (2, False)
+
+
+def test_search_takes_the_number_of_blocks_with_the_lowest_held_out_loss(pretrained):
+    model = FineTune(pretrained, freeze="search", **{**QUICK, "epochs": 2})
+    model.fit(corners(9, 0), few_labels(labelled=15))
+    assert sorted(model.freeze_scores_) == list(range(8))
+    assert model.freeze_scores_[model.freeze_] == min(model.freeze_scores_.values())
+    with pytest.raises(ValueError, match="freeze='search' needs at least 2 labelled target rows"):
+        model.fit(corners(9, 0), few_labels(labelled=3))
+
+
+def test_early_stopping_works_with_five_labels_a_class(pretrained):
+    model = FineTune(
+        pretrained,
+        epochs=30,
+        learning_rate=0.05,
+        validation_fraction=0.2,
+        patience=2,
+        device="cpu",
+        random_state=0,
+    ).fit(corners(9, 0), few_labels(labelled=15, names=("a", "b", "c")))
+    history = model.net_.history
+    assert len(history.validation_loss) == len(history.loss) < 30
+    assert history.best_epoch == int(np.argmin(history.validation_loss))
+    X_new, y_new = corners(60, 2, names=("a", "b", "c"))
+    assert model.score(X_new, y_new) > 0.8
+
+
+def test_statistics_of_the_target_see_unlabelled_rows_but_no_hidden_label(pretrained):
+    target = few_labels(invert=True)
+    model = FineTune(pretrained, batch_norm="target", freeze=0, **QUICK)
+    a = model.fit(corners(9, 0), target).predict_proba(target.X)
+    fewer = target.take(np.arange(40))
+    b = model.fit(corners(9, 0), fewer).predict_proba(target.X)
+    assert not np.array_equal(a, b)
+    hidden = target.y.copy()
+    hidden[30:] = 0
+    other = Domain(target.X, hidden, labelled=target.labelled)
+    assert np.array_equal(model.fit(corners(9, 0), other).predict_proba(target.X), a)
+
+
+def test_a_fit_that_was_killed_in_either_training_ends_with_equal_bits(tmp_path, monkeypatch):
+    from shiftlab.deep import training
+
+    source, target = corners(24, 0), few_labels(labelled=12)
+    model = FineTune(net_with(), freeze=0, **QUICK)
+    expected = model.fit(source, target).predict_proba(target.X)
+    save = training.Snapshot.save
+    for stop_at in (1, 4):  # in the second epoch of the source's, in the third of the target's
+        count = []
+
+        def stop(self, *args, count=count, stop_at=stop_at):
+            save(self, *args)
+            count.append(1)
+            if len(count) == stop_at:
+                raise KeyboardInterrupt
+
+        resumable = clone(model).set_params(checkpoint=tmp_path / f"run{stop_at}")
+        monkeypatch.setattr(training.Snapshot, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            resumable.fit(source, target)
+        monkeypatch.setattr(training.Snapshot, "save", save)
+        assert np.array_equal(resumable.fit(source, target).predict_proba(target.X), expected)
+    with pytest.raises(ValueError, match="is in a folder that does not exist"):
+        clone(model).set_params(checkpoint=tmp_path / "none" / "run").fit(source, target)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"penalty": "l3"}, "'penalty' parameter"),
+        ({"batch_norm": "none"}, "'batch_norm' parameter"),
+        ({"strength": -1.0}, "'strength' parameter"),
+        ({"freeze": "some"}, "'freeze' parameter"),
+    ],
+)
+def test_bad_settings_of_the_fine_tuning_are_one_clear_error(pretrained, changes, message):
+    with pytest.raises(ValueError, match=message):
+        FineTune(pretrained, **{**QUICK, **changes}).fit(corners(9, 0), few_labels())
+
+
+def test_bar_six_of_inputs(pretrained):
+    """Wrong channels, one label in a class, a label that is not in the label set."""
+    colour = np.zeros((9, 12, 12, 3), dtype=np.uint8)
+    y = np.arange(9) % 3
+    with pytest.raises(ValueError, match=r"\(12, 12, 1\); got \(12, 12, 3\)"):
+        FineTune(pretrained, **QUICK).fit((colour, y), (colour, y))
+    one_each = few_labels(labelled=3)
+    assert FineTune(pretrained, **QUICK).fit(corners(9, 0), one_each).classes_.tolist() == [0, 1, 2]
+    model = FineTune(pretrained, **QUICK).fit(corners(9, 0), few_labels())
+    X, y = corners(6, 3, names=(0, 9))
+    assert 0.0 <= model.score(X, y) < 1.0  # 9 was never seen: such rows are wrong, not an error
+    with pytest.raises(ValueError, match=r"y holds labels that classes does not list: \[9\]"):
+        FineTune(pretrained, **QUICK).fit(corners(9, 0), Domain(X, y, classes=[0, 1]))

@@ -11,24 +11,28 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import shiftlab
-from shiftlab import CDAN, DANN, MCC, DeepAdapt, DeepCORAL, Domain, list_adapters
+from shiftlab import (
+    AFN,
+    CDAN,
+    DAN,
+    DANN,
+    JAN,
+    MCC,
+    MCD,
+    MDD,
+    DeepAdapt,
+    DeepCORAL,
+    DeepJDOT,
+    Domain,
+    SelfEnsembling,
+    list_adapters,
+)
 from shiftlab.diagnosis.recommend import _fits
 from shiftlab.registry import ADAPTERS
 
 torch = pytest.importorskip("torch")
 
-QUICK = {"epochs": 10, "device": "cpu"}
-
-
-def moved_blobs(seed, n=300):
-    """Three classes, and the same turned a little, made wider and moved."""
-    rng = np.random.default_rng(seed)
-    y = np.tile([0, 1, 2], n // 3)
-    centres = np.array([[0, 0, 0, 0], [4, 0, 0, 0], [0, 4, 0, 0.0]])
-    X, Xt = (centres[y] + rng.normal(size=(n, 4)) for _ in range(2))
-    mix = np.eye(4)
-    mix[0, 2] = mix[1, 3] = 0.3
-    return X, y, Xt @ mix + [1.6, 1.6, 0, 0], y
+from planted import QUICK, last_step, moved_blobs, turn_a_little, turned_blobs  # noqa: E402
 
 
 def images(seed=0, n=96):
@@ -42,60 +46,68 @@ def images(seed=0, n=96):
 
 
 @pytest.mark.parametrize(
-    "adapter",
+    ("adapter", "draw"),
     [
-        DeepCORAL(weight=3.0, **QUICK),
-        DANN(**QUICK),
-        CDAN(**QUICK),
-        MCC(**QUICK),
-        DeepAdapt(**QUICK),
+        (DeepCORAL(weight=3.0), moved_blobs),
+        *((kind(), moved_blobs) for kind in (DANN, CDAN, MCC, DeepAdapt, DAN, JAN, DeepJDOT, MCD)),
+        (MDD(), turned_blobs),
+        (AFN(), turned_blobs),
+        (SelfEnsembling(augmentation=turn_a_little), turned_blobs),
     ],
     ids=lambda a: type(a).__name__,
 )
-def test_it_beats_the_source_alone_on_a_planted_shift(adapter):
+def test_it_beats_the_source_alone_on_a_planted_shift(adapter, draw):
     gains = []
     for seed in range(2):
-        X, y, Xt, yt = moved_blobs(seed)
-        alone = MCC(weight=0.0, random_state=seed, **QUICK).fit((X, y), Xt).score(Xt, yt)
-        adapted = adapter.set_params(random_state=seed).fit((X, y), Xt)
-        assert adapted.collapse_ is None
-        gains.append(adapted.score(Xt, yt) - alone)
+        X, y, Xt, yt = draw(seed)
+        adapter.set_params(random_state=seed, **QUICK)
+        alone = MCC(weight=0.0, augmentation=adapter.augmentation, random_state=seed, **QUICK)
+        adapter.fit((X, y), Xt)
+        assert adapter.collapse_ is None
+        gains.append(adapter.score(Xt, yt) - alone.fit((X, y), Xt).score(Xt, yt))
     assert np.mean(gains) > 0.03
 
 
 def test_without_weight_all_are_the_source_alone_to_the_bit():
     X, y, Xt, _ = moved_blobs(0)
-    kinds = (DeepCORAL, MCC)
-    first, second = (k(weight=0.0, random_state=0, **QUICK).fit((X, y), Xt) for k in kinds)
-    assert_array_equal(first.predict_proba(Xt), second.predict_proba(Xt))
+    first, *others = (
+        kind(weight=0.0, random_state=0, **QUICK).fit((X, y), Xt).predict_proba(Xt)
+        for kind in (DeepCORAL, MCC, DAN, JAN, AFN, DeepJDOT)
+    )
+    for other in others:
+        assert_array_equal(other, first)
+
+
+def test_two_classifiers_raise_their_discrepancy_and_the_features_lower_it():
+    from shiftlab.deep.losses import discrepancy
+
+    X, y, Xt, _ = moved_blobs(0)
+    found = {}
+    for weight in (0.0, 1.0):
+        context, method, step = last_step(MCD(weight=weight, random_state=0, **QUICK), X, y, Xt)
+        rival = method.modules["rival"]
+        found[weight] = torch.autograd.grad(
+            method.loss(step), [rival.weight, context.net.features[1][0].weight]
+        )
+    context, method, step = last_step(MCD(random_state=0, **QUICK), X, y, Xt)
+    rival = method.modules["rival"]
+    features = context.net.embed(torch.cat([step.source, step.target]))[64:]
+    apart = 3 * discrepancy(context.net.head(features), rival(features))
+    by_hand = torch.autograd.grad(apart, [rival.weight, context.net.features[1][0].weight])
+    full = 2 / (1 + np.exp(-10)) - 1
+    for sign, plain, weighted, wanted in zip((-1, 1), *found.values(), by_hand, strict=True):
+        assert torch.allclose(weighted - plain, sign * full * wanted, atol=1e-6)
+        assert wanted.abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("kind", [DANN, CDAN])
 def test_the_domain_head_learns_and_the_features_unlearn(kind):
     """The gradient of the head is that of its loss, not zero; the features' is turned round."""
-    from shiftlab.deep.adaptation import Step
-
     X, y, Xt, _ = moved_blobs(0)
     gradients = {}
     for weight in (0.0, 1.0):
-        model = kind(weight=weight, random_state=0, **QUICK)
-        source, target = Domain(X, y), Domain(Xt)
-        context, *_ = model._context(source, target, torch.device("cpu"), 0)
-        torch.manual_seed(0)
-        method = model._method(context)
+        context, method, step = last_step(kind(weight=weight, random_state=0, **QUICK), X, y, Xt)
         head = method.modules["domain_head"]
-        rows = torch.arange(64)
-        step = Step(
-            context,
-            context.source.batch(rows),
-            context.labels[rows],
-            None,
-            context.target.batch(rows),
-            rows,
-            rows,
-            1.0,
-        )
-        context.net.train()
         method.loss(step).backward()
         gradients[weight] = (
             [p.grad.clone() for p in head.parameters()],
@@ -149,7 +161,7 @@ def test_a_collapse_is_a_warning_and_an_attribute():
         assert model.set_params(weight=0.0).fit((X, y), Xt).collapse_ is None
 
 
-@pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt])
+@pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt, SelfEnsembling])
 def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(kind, tmp_path, monkeypatch):
     X, y, Xt, _ = images()
     given = {"epochs": 3, "batch_size": 32, "device": "cpu", "random_state": 0}

@@ -2,6 +2,7 @@
 
 import time
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -83,6 +84,34 @@ def test_scores_are_those_of_one_look(moved):
     assert np.array_equal(
         parallel.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"]
     )
+
+
+def test_a_dask_cluster_gives_the_same_search(moved):
+    distributed = pytest.importorskip("distributed")
+    source, target = moved
+    search = AdaptationSearch(candidates(), InfoMax(), cv=3, n_jobs=2, random_state=0)
+    alone = clone(search).fit(source, target)
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client, joblib.parallel_config("dask"):
+        tasks = distributed.get_task_stream(client)
+        with tasks:
+            search.fit(source, target)
+    assert len({task["worker"] for task in tasks.data}) == 2  # both did folds
+    assert np.array_equal(
+        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+    )
+    assert search.best_candidate_ == alone.best_candidate_
+
+
+def test_a_plain_estimator_keeps_the_names_of_its_parameters(moved):
+    source, target = moved
+    given = {"source only": (LogisticRegression(), {"C": [1e-6, 1.0]})}
+    search = AdaptationSearch(given, SourceScore(), random_state=0).fit(source, target)
+    assert search.best_params_ == {"C": 1.0}
+    alone = LogisticRegression().fit(source.X, source.y)
+    assert np.array_equal(search.predict_proba(target.X), alone.predict_proba(target.X))
 
 
 def test_a_tie_goes_to_the_first(moved):
@@ -177,6 +206,19 @@ def test_a_budget_ends_the_search_with_an_answer(moved):
     # even where the time is over at once, the first candidate is an answer
     short = AdaptationSearch(given, SourceScore(), budget=1e-9, random_state=0).fit(source, target)
     assert short.cv_results_["status"][:2] == ["scored", "not reached"]
+
+
+def test_halving_leaves_each_round_its_part_of_the_budget(moved):
+    source, target = moved
+    given = {"slow": (_Slow(), {"seconds": [0.02] * 100})}
+    search = AdaptationSearch(given, SourceScore(), halving=10, budget=4.0, random_state=0)
+    start = time.perf_counter()
+    search.fit(source, target)
+    assert time.perf_counter() - start < 6
+    # the first of two rounds would take six seconds; it is cut, and the second has its own two
+    counts = {s: search.cv_results_["status"].count(s) for s in ("scored", "dropped")}
+    assert counts["dropped"] > 0
+    assert counts["scored"] > 1
 
 
 class _Counted(LogisticRegression):

@@ -22,8 +22,6 @@ __all__ = ["DeepAdapt"]
 
 # Settled by reason and by what can be seen without target labels; one setting for all data.
 _WARM_UP = 0.1  # part of the training in which the target's weight rises
-_FOLLOW_FROM, _FOLLOW_TO = 0.3, 0.7  # part of the training in which estimated shares gain trust
-_TRUST = 0.5
 _HOLD = 0.3
 _ON_BACKGROUNDS = 0.5
 
@@ -38,9 +36,11 @@ class DeepAdapt(DeepAdapter):
     network learns the labels that the teacher is sure of, from rows changed at random (a).
     Its predictions q are brought to the class shares pi first, and the network's own mean
     prediction is drawn to them: else the class that is found a little too often is learned more
-    and more. The shares start at the source's and follow what is estimated for the target half
-    of the way and within `largest_ratio`. Both domains go through one batch norm, and half of
-    the source's images are shown on random backgrounds. The teacher predicts in the end.
+    and more. The shares are those nearest to the source's under which no class has fewer rows
+    than the teacher is sure of and the network agrees with, within `largest_ratio`: what is sure
+    is counted, and what is not goes to the classes that the source has more of. Both domains go
+    through one batch norm, and of the source's images on plain ground half are shown on random
+    backgrounds. The teacher predicts in the end.
 
     It is the adapter to try first on images: it asks for no equal class shares, and
     nothing in it has to be tuned by target labels. It harms where the first sure predictions
@@ -78,8 +78,8 @@ class DeepAdapt(DeepAdapter):
     K. Sohn et al. FixMatch: simplifying semi-supervised learning with consistency and confidence.
     NeurIPS, 2020.
 
-    M. Saerens, P. Latinne, C. Decaestecker. Adjusting the outputs of a classifier to new a priori
-    probabilities. Neural Computation, 2002.
+    D. Berthelot et al. ReMixMatch: semi-supervised learning with distribution matching and
+    augmentation anchoring. ICLR, 2020.
 
     Examples
     --------
@@ -158,19 +158,17 @@ class DeepAdapt(DeepAdapter):
             scores = step.scores(torch.cat([source, step.augment(step.target)]))
             of_source, of_target = scores[: len(source)], scores[len(source) :]
             step.watch_target(of_target)
-            learned, _ = pseudo_label_loss(of_target, sure, self.confidence)
+            learned, is_sure = pseudo_label_loss(of_target, sure, self.confidence)
+            labels = sure.argmax(dim=1)
+            shares.count(labels, is_sure & (of_target.argmax(dim=1) == labels))
             weight = self.weight * min(1.0, step.progress / _WARM_UP)
             held = _HOLD * shares.excess(of_target)
             return step.cross_entropy(of_source) + weight * (learned + held)
-
-        def after_epoch(done: float) -> None:
-            part = min(1.0, max(0.0, (done - _FOLLOW_FROM) / (_FOLLOW_TO - _FOLLOW_FROM)))
-            shares.follow(context.predict(teacher.net).softmax(dim=1), _TRUST * part)
 
         return Method(
             loss,
             companions={"teacher": teacher, "shares": shares},
             after_step=lambda: teacher.update(context.net),
-            after_epoch=after_epoch,
+            after_epoch=lambda done: shares.follow(),
             predictor=cast("BlockNet", teacher.net),
         )
