@@ -217,7 +217,7 @@ def run_heterogeneous(
         for name in sorted(names)
     }
     for scenario in settings["scenarios"]:
-        for k in range(int(settings["draws"])):
+        for k in range(int(scenario.get("draws", settings["draws"]))):
             seed = derive_seed("heterogeneous", scenario["name"], k)
             draw = draw_digits(settings, scenario, digits, seed)
             row = {"scenario": scenario["name"], "draw": k}
