@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from shiftlab.domain import Domain
     from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
     from shiftlab.feature_space.correlation_map import CorrelationMap
+    from shiftlab.feature_space.cross_lingual_lsa import CrossLingualLSA
+    from shiftlab.feature_space.dictionary_map import DictionaryMap
+    from shiftlab.feature_space.embedding_map import EmbeddingMap
     from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
     from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
     from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
@@ -52,9 +55,13 @@ if TYPE_CHECKING:
     from shiftlab.marginal.alignment.linear_transport import LinearTransport
     from shiftlab.marginal.alignment.location_scale import LocationScale
     from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
+    from shiftlab.marginal.alignment.structural_correspondence import StructuralCorrespondence
     from shiftlab.marginal.alignment.subspace_alignment import SubspaceAlignment
     from shiftlab.marginal.alignment.tca import TCA
     from shiftlab.marginal.alignment.transfer_joint_matching import TransferJointMatching
+    from shiftlab.marginal.deep.adabn import AdaBN
+    from shiftlab.marginal.deep.adamatch import AdaMatch
+    from shiftlab.marginal.deep.adda import ADDA
     from shiftlab.marginal.deep.afn import AFN
     from shiftlab.marginal.deep.cdan import CDAN
     from shiftlab.marginal.deep.dan import DAN
@@ -62,11 +69,17 @@ if TYPE_CHECKING:
     from shiftlab.marginal.deep.deep_adapt import DeepAdapt
     from shiftlab.marginal.deep.deep_coral import DeepCORAL
     from shiftlab.marginal.deep.deep_jdot import DeepJDOT
+    from shiftlab.marginal.deep.dirt_t import DIRTT
     from shiftlab.marginal.deep.jan import JAN
+    from shiftlab.marginal.deep.m3sda import M3SDA
     from shiftlab.marginal.deep.mcc import MCC
     from shiftlab.marginal.deep.mcd import MCD
     from shiftlab.marginal.deep.mdd import MDD
     from shiftlab.marginal.deep.self_ensembling import SelfEnsembling
+    from shiftlab.marginal.deep.shot import SHOT
+    from shiftlab.marginal.deep.tent import TENT
+    from shiftlab.marginal.deep.vada import VADA
+    from shiftlab.marginal.multi_source import MultiSource
     from shiftlab.marginal.weighting.classifier import ClassifierWeighting
     from shiftlab.marginal.weighting.gaussian import GaussianWeighting
     from shiftlab.marginal.weighting.kernel_density import KernelDensityWeighting
@@ -94,6 +107,15 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are looked up on first use, so that importing the
 # package costs nothing and never imports torch.
 _HOMES = {
+    "AdaMatch": "shiftlab.marginal.deep.adamatch",
+    "AdaBN": "shiftlab.marginal.deep.adabn",
+    "TENT": "shiftlab.marginal.deep.tent",
+    "SHOT": "shiftlab.marginal.deep.shot",
+    "ADDA": "shiftlab.marginal.deep.adda",
+    "VADA": "shiftlab.marginal.deep.vada",
+    "DIRTT": "shiftlab.marginal.deep.dirt_t",
+    "M3SDA": "shiftlab.marginal.deep.m3sda",
+    "MultiSource": "shiftlab.marginal.multi_source",
     "DAN": "shiftlab.marginal.deep.dan",
     "JAN": "shiftlab.marginal.deep.jan",
     "AFN": "shiftlab.marginal.deep.afn",
@@ -133,6 +155,10 @@ _HOMES = {
     "SchemaAlignment": "shiftlab.feature_space.schema_alignment",
     "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
     "CorrelationMap": "shiftlab.feature_space.correlation_map",
+    "CrossLingualLSA": "shiftlab.feature_space.cross_lingual_lsa",
+    "StructuralCorrespondence": "shiftlab.marginal.alignment.structural_correspondence",
+    "DictionaryMap": "shiftlab.feature_space.dictionary_map",
+    "EmbeddingMap": "shiftlab.feature_space.embedding_map",
     "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
     "HeterogeneousAugmentation": "shiftlab.feature_space.heterogeneous_augmentation",
     "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
@@ -192,6 +218,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ADDA",
     "AFN",
     "ATC",
     "BNM",
@@ -200,18 +227,25 @@ __all__ = [
     "DAN",
     "DANN",
     "DEV",
+    "DIRTT",
     "GFK",
     "JAN",
     "JDA",
     "KLIEP",
     "KMM",
+    "M3SDA",
     "MCC",
     "MCD",
     "MDD",
     "RULSIF",
+    "SHOT",
     "SND",
     "TCA",
+    "TENT",
     "ULSIF",
+    "VADA",
+    "AdaBN",
+    "AdaMatch",
     "AdaptationResult",
     "AdaptationSearch",
     "AdaptedEstimator",
@@ -225,12 +259,15 @@ __all__ = [
     "ConformalPrediction",
     "Consensus",
     "CorrelationMap",
+    "CrossLingualLSA",
     "DeepAdapt",
     "DeepCORAL",
     "DeepJDOT",
     "Diagnosis",
+    "DictionaryMap",
     "DoC",
     "Domain",
+    "EmbeddingMap",
     "Facts",
     "FeatureAugmentation",
     "FineTune",
@@ -249,6 +286,7 @@ __all__ = [
     "LocationScale",
     "ManyDiagnosis",
     "MixVal",
+    "MultiSource",
     "MultiTask",
     "NearestNeighborWeighting",
     "OffTheShelf",
@@ -268,6 +306,7 @@ __all__ = [
     "SharedEmbedding",
     "SourceRegularized",
     "SourceScore",
+    "StructuralCorrespondence",
     "SubspaceAlignment",
     "TargetShift",
     "TrAdaBoost",

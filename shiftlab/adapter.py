@@ -49,8 +49,8 @@ class Facts:
         recommender leaves it out where the two hardly overlap.
     several_sources : bool, default=False
         Whether it needs several sources. (All adapters take several and pool them.)
-    paired_rows : bool, default=False
-        Whether it needs rows that are known in both feature spaces.
+    bridge : {"paired_rows", "dictionary", "word_vectors"} or None, default=None
+        What has to be known of both feature spaces: rows, words, or vectors of the words.
     own_columns : bool, default=False
         Whether it is for sides that share no column.
     label_sets : tuple of {"new", "gone"}, default=()
@@ -70,7 +70,7 @@ class Facts:
     inputs: tuple[Literal["dense", "sparse", "frame", "images"], ...] = ("dense", "frame", "images")
     needs_overlap: bool = False
     several_sources: bool = False
-    paired_rows: bool = False
+    bridge: Literal["paired_rows", "dictionary", "word_vectors"] | None = None
     own_columns: bool = False
     label_sets: tuple[Literal["new", "gone"], ...] = ()
     deep: bool = False
@@ -81,18 +81,18 @@ class Facts:
         """What must be given beside the two samples.
 
         Any of ``source_labels``, ``target_labels``, ``several_sources``, ``paired_rows``,
-        ``classes``, ``images`` and ``torch``.
+        ``dictionary``, ``word_vectors``, ``classes``, ``images`` and ``torch``.
         """
         found = {
             "source_labels": self.source_labels,
             "target_labels": self.target_labels == "required",
             "several_sources": self.several_sources,
-            "paired_rows": self.paired_rows,
             "classes": self.tasks == ("classification",),
             "images": self.inputs == ("images",),
             "torch": self.deep,
         }
-        return frozenset(name for name, is_needed in found.items() if is_needed)
+        needed = {name for name, is_needed in found.items() if is_needed}
+        return frozenset(needed | {self.bridge} if self.bridge else needed)
 
 
 def _estimator_has(method: str) -> Any:

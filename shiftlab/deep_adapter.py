@@ -231,9 +231,12 @@ def deep_facts(assumes: str, *, cost: str = "O(epochs n) gradients", **changes: 
 
 
 _SHARED = "    <parameters of every deep adapter>\n"
-_SHARED_PARAMETERS = """\
+_SHARED_BUT_EPOCHS = "    <parameters of every deep adapter but epochs>\n"
+_EPOCHS = """\
     epochs : int, default=20
         Passes over the larger sample; an epoch has at least 20 steps.
+"""
+_SHARED_PARAMETERS = """\
     batch_size : int, default=64
         Rows of each sample in a step, at least 2.
     learning_rate : float, default=3e-3
@@ -273,14 +276,16 @@ class DeepAdapter(NetAdapter):
     """Base class of adapters that train one network on a labelled source and a bare target.
 
     A subclass writes ``_method(context)``, which returns the loss of a step and the modules
-    that belong to it. Where it has a parameter ``pretrain_epochs``, the network is trained on
-    the source alone for so long before ``_method`` is called.
+    that belong to it. Where it has a parameter ``pretrain_epochs``, the network is trained for so
+    long by ``_first_method(context)``, on the source alone by default, before ``_method`` is
+    called.
 
     Parameters
     ----------
     backbone : str, torch.nn.Module or pair, default="auto"
         "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, or a pair of them, which is copied.
+        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
+        copied.
     <parameters of every deep adapter>
     """
 
@@ -301,7 +306,8 @@ class DeepAdapter(NetAdapter):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__doc__:  # python -OO has none
-            text = cls.__doc__.replace(_SHARED, _SHARED_PARAMETERS)
+            text = cls.__doc__.replace(_SHARED, _EPOCHS + _SHARED_PARAMETERS)
+            text = text.replace(_SHARED_BUT_EPOCHS, _SHARED_PARAMETERS)
             cls.__doc__ = text.replace(_SHARED_ATTRIBUTES_MARK, _SHARED_ATTRIBUTES)
 
     def __init__(
@@ -331,6 +337,12 @@ class DeepAdapter(NetAdapter):
         """Return the loss of a step and its modules."""
         raise NotImplementedError(f"{type(self).__name__} must define _method")
 
+    def _first_method(self, context: Context) -> Method:
+        """Return the method of the first `pretrain_epochs`: the source alone."""
+        from shiftlab.deep.adaptation import Method, source_loss
+
+        return Method(source_loss)
+
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         who = type(self).__name__
         require_deep(who)
@@ -354,9 +366,11 @@ class DeepAdapter(NetAdapter):
         }
         print_ = self._fingerprint(context, labelled, seed) if self.checkpoint else ""
         if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
-            plan_of_source = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
-            snapshot = self._snapshot(print_, ".source")
-            adapt_net(context, _of_source(), plan=plan_of_source, snapshot=snapshot, **given)
+            with seeded(seed + 4, chosen):
+                first = self._first_method(context)
+            plan_of_first = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+            snapshot = self._snapshot(print_, ".first")
+            adapt_net(context, first, plan=plan_of_first, snapshot=snapshot, **given)
         with seeded(seed + 3, chosen):
             method = self._method(context)
         history = adapt_net(context, method, plan=plan, snapshot=self._snapshot(print_), **given)
@@ -369,12 +383,11 @@ class DeepAdapter(NetAdapter):
                 UserWarning,
                 stacklevel=3,
             )
-        name = self._backbone_of(labelled)
         self.net_ = TrainedNet(
             method.predictor or context.net,
             classes,
             shape,
-            backbone=name if isinstance(name, str) else "",
+            backbone=self._name_of_backbone(labelled),
             device=chosen,
             history=history,
         )
@@ -385,6 +398,12 @@ class DeepAdapter(NetAdapter):
             return "digit_cnn" if rows.is_image else "mlp"
         return self.backbone
 
+    def _name_of_backbone(self, rows: Domain) -> str:
+        """Return the name that the network was built by, or an empty one for the user's own."""
+        backbone = self._backbone_of(rows)
+        name = backbone if isinstance(backbone, str) else getattr(backbone, "backbone", "")
+        return name if isinstance(name, str) else ""
+
     def _context(
         self, source: Domain, target: Domain, device: Any, seed: int
     ) -> tuple[Context, NDArray[Any], tuple[int, ...]]:
@@ -393,7 +412,7 @@ class DeepAdapter(NetAdapter):
 
         import torch
 
-        from shiftlab.deep import Augmentation, as_block_net, build_backbone
+        from shiftlab.deep import Augmentation, TrainedNet, as_block_net, build_backbone
         from shiftlab.deep.adaptation import Context
         from shiftlab.deep.classifier import encode_labels
         from shiftlab.deep.devices import resolve_precision, seeded
@@ -409,6 +428,13 @@ class DeepAdapter(NetAdapter):
         if isinstance(backbone, str):
             with seeded(seed, torch.device("cpu")):
                 net = build_backbone(backbone, X.shape[-1], len(classes))
+        elif isinstance(backbone, TrainedNet):
+            if not np.array_equal(backbone.classes, classes):
+                raise ValueError(
+                    f"{who}: the backbone was trained on the classes {backbone.classes.tolist()} "
+                    f"and the source has {classes.tolist()}; both must be the same"
+                )
+            net = copy.deepcopy(backbone.net).requires_grad_(True)
         else:
             net = copy.deepcopy(as_block_net(backbone))
         net = net.to(device)
@@ -464,10 +490,3 @@ class DeepAdapter(NetAdapter):
             mark.update(repr(tuple(tensor.shape)).encode())
             mark.update(tensor.cpu().contiguous().numpy().tobytes())
         return mark.hexdigest()
-
-
-def _of_source() -> Method:
-    """Return the method that trains on the source alone."""
-    from shiftlab.deep.adaptation import Method, source_loss
-
-    return Method(source_loss)

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 
 from shiftlab.adapter import Adapter, Difference, Facts
+from shiftlab.deep_adapter import NetAdapter
 from shiftlab.domain import Domain
 from shiftlab.supervised import rows_for, weight_keyword
 
@@ -112,7 +113,8 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
         wrap it in ``Transform(..., on=)`` for another choice), an imbalanced-learn
         sampler, or, as the last one, an estimator; "passthrough" or None switches a step
         off. The last step may also be an adapter
-        with an estimator, such as ``PriorCorrection(LogisticRegression())``.
+        with an estimator, such as ``PriorCorrection(LogisticRegression())``. A deep adapter
+        before the last step hands on the features of its network.
 
     Attributes
     ----------
@@ -247,7 +249,9 @@ class Pipeline(Adapter, _BaseComposition):  # type: ignore[misc]
         names = [name for name, _ in self.steps]
         self._validate_names(names)
         for name, step in self._active()[:-1]:
-            if isinstance(step, Adapter) and hasattr(step, "predict"):
+            # A network hands on its features.
+            predicts = isinstance(step, Adapter) and hasattr(step, "predict")
+            if predicts and not isinstance(step, NetAdapter):
                 raise ValueError(
                     f"Pipeline: step {name!r} has an estimator but is not the last step; its "
                     "predictions would be lost. Leave its estimator out, or put it last."

@@ -17,6 +17,10 @@ ADAPTERS: dict[str, str] = {
     "GromovWasserstein": "shiftlab.feature_space.gromov_wasserstein",
     "CoOptimalTransport": "shiftlab.feature_space.co_optimal_transport",
     "LinearGaussianMap": "shiftlab.feature_space.linear_gaussian_map",
+    "DictionaryMap": "shiftlab.feature_space.dictionary_map",
+    "EmbeddingMap": "shiftlab.feature_space.embedding_map",
+    "StructuralCorrespondence": "shiftlab.marginal.alignment.structural_correspondence",
+    "CrossLingualLSA": "shiftlab.feature_space.cross_lingual_lsa",
     "ClassifierWeighting": "shiftlab.marginal.weighting.classifier",
     "KMM": "shiftlab.marginal.weighting.kmm",
     "KLIEP": "shiftlab.marginal.weighting.kliep",
@@ -69,6 +73,15 @@ ADAPTERS: dict[str, str] = {
     "MDD": "shiftlab.marginal.deep.mdd",
     "DeepJDOT": "shiftlab.marginal.deep.deep_jdot",
     "SelfEnsembling": "shiftlab.marginal.deep.self_ensembling",
+    "AdaMatch": "shiftlab.marginal.deep.adamatch",
+    "AdaBN": "shiftlab.marginal.deep.adabn",
+    "TENT": "shiftlab.marginal.deep.tent",
+    "SHOT": "shiftlab.marginal.deep.shot",
+    "ADDA": "shiftlab.marginal.deep.adda",
+    "VADA": "shiftlab.marginal.deep.vada",
+    "DIRTT": "shiftlab.marginal.deep.dirt_t",
+    "M3SDA": "shiftlab.marginal.deep.m3sda",
+    "MultiSource": "shiftlab.marginal.multi_source",
 }
 """Where each adapter lives: class name -> module. A new adapter is one line here."""
 
@@ -77,6 +90,8 @@ NEEDS = (
     "target_labels",
     "several_sources",
     "paired_rows",
+    "dictionary",
+    "word_vectors",
     "classes",
     "images",
     "torch",
@@ -94,7 +109,8 @@ def list_adapters(
         Only adapters that answer this difference.
     needs : str or iterable of str, default=None
         Only adapters that need all of these, of ``source_labels``, ``target_labels``,
-        ``several_sources``, ``paired_rows``, ``classes``, ``images`` and ``torch``.
+        ``several_sources``, ``paired_rows``, ``dictionary``, ``word_vectors``, ``classes``,
+        ``images`` and ``torch``.
 
     Returns
     -------
@@ -109,8 +125,8 @@ def list_adapters(
     Examples
     --------
     >>> from shiftlab import list_adapters
-    >>> [a.__name__ for a in list_adapters(handles="feature_space", needs="paired_rows")]
-    ['CorrelationMap']
+    >>> [a.__name__ for a in list_adapters(handles="feature_space", needs="dictionary")]
+    ['DictionaryMap']
     """
     if handles is not None and handles not in DIFFERENCES:
         raise ValueError(f"handles must be one of {', '.join(DIFFERENCES)}; got {handles!r}")

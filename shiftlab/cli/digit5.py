@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,16 +146,23 @@ def report(
         typer.echo(f"wrote {update_readme(readme, rows)}")
         table = write_atomically(readme.parent / "results.csv", to_csv(rows))
         typer.echo(f"wrote {table}")
-    parts = _illustrate(rows, root) if samples else {}
+    parts = _illustrate(rows, out, root, samples)
     page = write_report(html or out / "report.html", render_report(rows, **parts))
     typer.echo(markdown_table(rows))
     typer.echo(f"wrote {page}")
 
 
-def _illustrate(rows: list[dict[str, Any]], root: Path | None) -> dict[str, Any]:
-    """Sheets and diagnosis, of the data that the results were measured on and no other."""
+def _illustrate(
+    rows: list[dict[str, Any]], out: Path, root: Path | None, samples: bool
+) -> dict[str, Any]:
+    """Pictures, sheets and diagnosis, of the data that was measured on and no other."""
     from shiftlab.experiments.illustrate import diagnosis_of, diagnosis_title, sample_sheets
+    from shiftlab.experiments.illustrate import nets_and_samples as load
+    from shiftlab.experiments.pictures import study_pictures
     from shiftlab.experiments.settings import Digit5Settings
+
+    if not samples:
+        return {"pictures": study_pictures(rows, None)}
 
     first = rows[0]
     domains = {row[side] for row in rows for side in ("source", "target")}
@@ -163,6 +171,8 @@ def _illustrate(rows: list[dict[str, Any]], root: Path | None) -> dict[str, Any]
         size=protocol["size"],
         channels=protocol["channels"],
         n_train=protocol["n_train"],
+        n_test=protocol["n_test"],
+        epochs=protocol["epochs"],
         source_data=first["source_data"],
     )
     sheets = sample_sheets(settings, root, domains, expected=first["data"])
@@ -170,6 +180,7 @@ def _illustrate(rows: list[dict[str, Any]], root: Path | None) -> dict[str, Any]
     source, target = ("mnist", "usps") if shown else (first["source"], first["target"])
     found, n = diagnosis_of(settings, root, source, target)
     return {
+        "pictures": study_pictures(rows, partial(load, rows, settings, out, root)),
         "sheets": sheets,
         "diagnosis": found.to_html_fragment(),
         "diagnosis_title": diagnosis_title(source, target, n),

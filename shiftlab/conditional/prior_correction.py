@@ -81,7 +81,9 @@ class PriorCorrection(Adapter):
         With `predict_proba`. Wrap one that has none in `CalibratedClassifierCV`. One that is
         fitted is used as it is inside ``sklearn.frozen.FrozenEstimator``; the source rows must
         then not be those that it was trained on. An adapter with an estimator adapts first, and
-        the correction is done in its space, as at the end of a pipeline.
+        the correction is done in its space, as at the end of a pipeline. A deep adapter is trained
+        ``cv + 1`` times, so that rows are held out from its network, too; in a pipeline,
+        ``make_pipeline(DANN(), PriorCorrection(LogisticRegression()))``, once.
     method : {"auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard"}, default="auto"
         "em" maximises the likelihood of the target rows (Saerens; also MLLS), and "auto" does so
         with shrinkage towards the source's prior, the more the weaker the shift is (see

@@ -202,7 +202,7 @@ class Context:
         self.generator = torch.Generator(device=device).manual_seed(seed + 1)
         self.watched = _Watched(n_classes, device)
         for module in net.modules():
-            if isinstance(module, Scale) and source.ndim == 2:
+            if isinstance(module, Scale) and source.ndim == 2 and not module.is_set:
                 module.set_from([self.source.pixels, self.target.pixels])
         self.n_features = self._check_fit()
 

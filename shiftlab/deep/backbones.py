@@ -211,6 +211,11 @@ class Scale(nn.Module):
         self.register_buffer("mean", torch.zeros(n_columns))
         self.register_buffer("std", torch.ones(n_columns))
 
+    @property
+    def is_set(self) -> bool:
+        """Whether numbers were set, by this training or one before it."""
+        return bool((self.mean != 0).any() or (self.std != 1).any())
+
     def set_from(self, samples: list[Tensor]) -> None:
         """Take mean and standard deviation from samples that count the same, whatever their size.
 

@@ -309,8 +309,8 @@ def _fits(facts: Any, situation: Situation) -> bool:
         return False
     if facts.handles == ("feature_space",) and not facts.own_columns and situation.nothing_shared:
         return False
-    # neither several sources nor rows known in both spaces are among what was diagnosed
-    if facts.several_sources or facts.paired_rows:
+    # neither several sources nor what links two spaces are among what was diagnosed
+    if facts.several_sources or facts.bridge:
         return False
     return not (facts.target_labels == "required" and situation.n_target_labels == 0)
 

@@ -27,7 +27,15 @@ from shiftlab.experiments.settings import Digit5Settings, short_hash
 if TYPE_CHECKING:
     from shiftlab.data import DigitSource
 
-__all__ = ["RESULTS", "Study", "adapted_net", "plan_digit5", "run_digit5"]
+__all__ = [
+    "RESULTS",
+    "Study",
+    "adapted_net",
+    "draw_digits",
+    "plan_digit5",
+    "run_digit5",
+    "trained_net",
+]
 
 _NETS = "nets"
 _SNAPSHOTS = "snapshots"
@@ -166,8 +174,7 @@ def plan_digit5(
     for seed in range(settings.seeds):
         paths: dict[str, Path] = {}
         for domain in settings.domains:
-            trained_by = {**settings.training(), "kind": records[domain].kind}
-            path = out / _NETS / f"{domain}-seed{seed}-{short_hash(trained_by)}.safetensors"
+            path = trained_net(out, settings, domain, records[domain].kind, seed)
             paths[domain] = path
             nets.append(Task(str(path), _Net(study, settings, root, domain, seed, path)))
         for source, target in settings.pairs:
@@ -203,6 +210,12 @@ def plan_digit5(
                 # anyway, and by then the target's images are in the cache.
                 cells.append(Task(key, cell, needs=(str(paths[source]), str(paths[target]))))
     return nets + cells
+
+
+def trained_net(out: Path, settings: Digit5Settings, domain: str, kind: str, seed: int) -> Path:
+    """Return where the network is kept that was trained on one domain."""
+    trained_by = {**settings.training(), "kind": kind}
+    return out / _NETS / f"{domain}-seed{seed}-{short_hash(trained_by)}.safetensors"
 
 
 def adapted_net(out: Path, key: str) -> Path:
@@ -375,10 +388,15 @@ def _digits(labels: Any) -> str:
 
 
 def _draw(task: _Net | _Cell, domain: str, split: str) -> Domain:
-    """Draw a domain's images of one seed, in random order."""
-    settings = task.settings
-    everything = _load_cached(task.study, domain, split, settings, task.root)
-    order = np.random.RandomState(derive_seed("draw", domain, split, task.seed))
+    return draw_digits(task.study, task.settings, task.root, domain, split, task.seed)
+
+
+def draw_digits(
+    study: Study, settings: Digit5Settings, root: str | None, domain: str, split: str, seed: int
+) -> Domain:
+    """Draw a domain's images of one seed, in random order, as all cells of a study do."""
+    everything = _load_cached(study, domain, split, settings, root)
+    order = np.random.RandomState(derive_seed("draw", domain, split, seed))
     n = settings.n_train if split == "train" else settings.n_test
     return everything.take(order.permutation(len(everything))[:n])
 

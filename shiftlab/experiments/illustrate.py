@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,13 @@ from shiftlab.experiments.settings import DIGIT_DOMAINS, Digit5Settings
 if TYPE_CHECKING:
     from shiftlab import Diagnosis
 
-__all__ = ["data_signature", "diagnosis_of", "diagnosis_title", "sample_sheets"]
+__all__ = [
+    "data_signature",
+    "diagnosis_of",
+    "diagnosis_title",
+    "nets_and_samples",
+    "sample_sheets",
+]
 
 # Enough for a test of great power on digits, and few enough to wait for.
 _ROWS = 1000
@@ -129,3 +135,48 @@ def diagnosis_of(
         order = np.random.RandomState(derive_seed("diagnose", name)).permutation(len(domain))
         drawn.append(domain.take(order[:n]))
     return diagnose(*drawn, random_state=0), n
+
+
+def nets_and_samples(
+    rows: Sequence[Mapping[str, Any]],
+    settings: Digit5Settings,
+    out: Path,
+    root: Path | None,
+    pair: tuple[str, str],
+    method: str,
+) -> tuple[list[Any], list[tuple[Any, Any]]]:
+    """Load the networks before and after an adaptation, and test images of both domains.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Results of one study.
+    settings : Digit5Settings
+        Sizes and training of the study.
+    out : Path
+        Its folder.
+    root : Path or None
+        Folder of the user's own data.
+    pair : (str, str)
+        Source and target.
+    method : str
+        A method that keeps its network.
+
+    Returns
+    -------
+    (nets, samples)
+        Of source-only and of the method; (images, labels) of the source and of the target.
+    """
+    from shiftlab.deep import TrainedNet
+    from shiftlab.experiments.digit5 import Study, adapted_net, draw_digits, trained_net
+
+    cells = [r for r in rows if (r["source"], r["target"], r["method"]) == (*pair, method)]
+    cell = min(cells, key=lambda row: int(row["seed"]))
+    seed = int(cell["seed"])
+    paths = (
+        trained_net(out, settings, pair[0], cell["source_kind"], seed),
+        adapted_net(out, cell["key"]),
+    )
+    where = None if root is None else str(root)
+    drawn = [draw_digits(Study(), settings, where, name, "test", seed) for name in pair]
+    return [TrainedNet.load(path) for path in paths], [(d.X, d.y) for d in drawn]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shiftlab.experiments.tables import (
     in_domain,
@@ -20,6 +20,9 @@ from shiftlab.experiments.tables import (
 )
 from shiftlab.experiments.verdict import verdict
 from shiftlab.files import write_atomically
+
+if TYPE_CHECKING:
+    from shiftlab.experiments.pictures import Picture
 
 __all__ = ["Sheet", "figure_uri", "render_report", "write_report"]
 
@@ -68,6 +71,7 @@ def render_report(
     sheets: Sequence[Sheet] = (),
     diagnosis: str = "",
     diagnosis_title: str = "",
+    pictures: Sequence[Picture] = (),
 ) -> str:
     """Render a study as one HTML page that needs nothing from outside.
 
@@ -83,6 +87,8 @@ def render_report(
         HTML of a diagnosis, from ``Diagnosis.to_html_fragment()``; put in as it is.
     diagnosis_title : str, default=""
         Its heading.
+    pictures : sequence of Picture, default=()
+        Ranks, curves, confusions and so on, from ``study_pictures``.
 
     Returns
     -------
@@ -119,6 +125,7 @@ def render_report(
         sheets=sheets,
         diagnosis=diagnosis,
         diagnosis_title=diagnosis_title,
+        pictures=pictures,
         pairs=_pair_lines(rows, methods),
         n_seeds=len({row["seed"] for row in rows}),
         facts=_facts(rows),

@@ -7,12 +7,9 @@ rewrites ``results.csv`` and the tables in the README of ``experiments/selection
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from shiftlab.conditional.self_training import SelfTraining
 from shiftlab.experiments.grid import Task
 from shiftlab.experiments.readme import replace_block
 from shiftlab.experiments.resume import RESULTS, run_unfinished
+from shiftlab.experiments.selection_csv import read_rows, write_rows
 from shiftlab.experiments.selection_data import Case, all_pairs, load_case
 from shiftlab.experiments.selection_tables import selection_block
 from shiftlab.files import write_atomically
@@ -55,7 +53,6 @@ __all__ = ["judge_case", "main", "pool_of"]
 
 FOLDS = 3
 ALPHA = 0.1
-FIELDS = ("group", "source", "target", "seed", "method", "accuracy", "safe", "chosen", "scores")
 
 
 def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
@@ -163,7 +160,10 @@ def _scores(judge: Judge, name: str, model: Any) -> dict[str, float]:
     target = judge.target.unlabelled()
     for fold, (_, test) in enumerate(judge.folds):
         assert judge.ratio is not None
-        fitted = judge.fit(model, fold)
+        try:
+            fitted = judge.fit(model, fold)
+        except (ValueError, np.linalg.LinAlgError):
+            return {}
         trial = Trial(name, fitted, model, judge.source.take(test), target, judge.ratio[test])
         for validator, scorer in validators().items():
             try:
@@ -213,47 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = run_unfinished(given.out, list(cells), choose, judge_case, jobs=given.jobs, watch=watch)
     order = {key: place for place, key in enumerate(cells)}
     rows.sort(key=lambda row: order[row["key"]])
-    write_atomically(given.folder / "results.csv", as_csv(rows))
-    replace_block(given.folder / "README.md", selection_block(rows))
+    table = write_rows(rows)
+    write_atomically(given.folder / "results.csv", table)
+    # from the table, so that whoever has it can write the page again
+    replace_block(given.folder / "README.md", selection_block(read_rows(table)))
     print(f"{len(rows)} of {len(cells)} cases; {given.out / RESULTS}")
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the results, a line for each method on each pair.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        From `judge_case`.
-
-    Returns
-    -------
-    str
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in rows:
-        where = [row[key] for key in FIELDS[:4]]
-        for name, found in row["methods"].items():
-            value = found.get("accuracy")
-            scores = found.get("scores")
-            writer.writerow(
-                [
-                    *where,
-                    name,
-                    "" if value is None else f"{value:.4f}",
-                    found.get("safe", ""),
-                    "",
-                    json.dumps({k: round(v, 5) for k, v in scores.items()}) if scores else "",
-                ]
-            )
-        chosen = row["adapt"]
-        writer.writerow(
-            [*where, "adapt", f"{chosen['accuracy']:.4f}", "", chosen["chosen"],
-             json.dumps(chosen["expected"])]
-        )  # fmt: skip
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ Floats = NDArray[np.float64]
 LANDMARKS = 500
 
 
-def read_pairs(paired: Any, source: Sample, target: Sample, who: str) -> tuple[Floats, Floats]:
+def read_pairs(
+    paired: Any, source: Sample, target: Sample, who: str, *, sparse: bool = False
+) -> tuple[Any, Any]:
     """Return the paired rows as two matrices, or say what is wrong with them.
 
     Parameters
@@ -35,10 +37,12 @@ def read_pairs(paired: Any, source: Sample, target: Sample, who: str) -> tuple[F
         What they are compared with.
     who : str
         The adapter, for the message.
+    sparse : bool, default=False
+        Whether sparse rows stay sparse.
 
     Returns
     -------
-    tuple of ndarray of shape (m, d_source) and (m, d_target)
+    tuple of ndarray or CSR matrix of shape (m, d_source) and (m, d_target)
 
     Raises
     ------
@@ -48,17 +52,17 @@ def read_pairs(paired: Any, source: Sample, target: Sample, who: str) -> tuple[F
     if len(paired) != 2:
         raise ValueError(f"{who}: paired must be two sets of rows (A, B); got {len(paired)}")
     domains = [Domain.of(x, name=f"paired[{k}]") for k, x in enumerate(paired)]
-    A, B = (np.asarray(numeric_rows(d, who), dtype=np.float64) for d in domains)
+    A, B = (numeric_rows(d, who, sparse=sparse).astype(np.float64) for d in domains)
     for k, (rows, side, role) in enumerate(((A, source, "source"), (B, target, "target"))):
         if rows.shape[1] != side.X.shape[1]:
             raise ValueError(
                 f"{who}: paired[{k}] has {rows.shape[1]} columns, but the {role} "
                 f"{side.X.shape[1]}; give the paired rows in the columns of that side"
             )
-    if len(A) != len(B) or len(A) < 2:
+    if A.shape[0] != B.shape[0] or A.shape[0] < 2:
         raise ValueError(
-            f"{who}: paired needs the same objects on both sides, at least 2; got {len(A)} and "
-            f"{len(B)} rows"
+            f"{who}: paired needs the same objects on both sides, at least 2; got "
+            f"{A.shape[0]} and {B.shape[0]} rows"
         )
     return A, B
 
@@ -144,9 +148,8 @@ class CorrelationMap(TwoSpaces):
     facts: ClassVar[Facts] = Facts(
         handles=("feature_space",),
         assumes="Some objects are known in both spaces, and what both show tells the label.",
-        source_labels=True,
         target_labels="optional",
-        paired_rows=True,
+        bridge="paired_rows",
         own_columns=True,
         cost="O((n + m) (d + e)^2 + (d + e)^3) for m pairs, d and e columns",
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -38,23 +39,27 @@ class TwoSpaces(Adapter):
     A subclass writes ``_learn(source, target)``, and ``_map_source(X)`` and ``_map_target(X)`` for
     rows, those that were fitted as those that are new. The estimator is trained on the mapped
     source and the mapped labelled target rows; both sides have the same total weight, if the
-    estimator takes weights.
+    estimator takes weights. With ``_sparse`` a subclass gets sparse rows as they are.
     """
+
+    _sparse: ClassVar[bool] = False
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
         who = type(self).__name__
         at_least_two_rows(source, target, who)
-        S, T = numeric_rows(source, who), numeric_rows(target, who)
-        self._dtype = np.result_type(S, T)
+        if self.estimator is not None and source.n_labelled == 0:
+            raise ValueError(f"{who}: the estimator needs labels of the source; it has none")
+        S, T = (numeric_rows(d, who, sparse=self._sparse) for d in (source, target))
+        self._dtype = np.result_type(S.dtype, T.dtype)
         self._source_schema = source.unlabelled().with_(weight=None, group=None).take([])
         codes = _joint_codes(source, target)
         samples = [
-            Sample(np.asarray(X, dtype=np.float64), _shares(domain), c)
+            Sample(_as_float(X), _shares(domain), c)
             for X, domain, c in zip((S, T), (source, target), codes, strict=True)
         ]
         self._learn(*samples)
         mapped = self._mapped(source, self._map_source)
-        if target.n_labelled == 0:
+        if target.n_labelled == 0 or source.n_labelled == 0:
             return mapped
         known = self._mapped(target.labelled_part(), self._map_target).with_(name="target")
         if self.estimator is None or weight_keyword(self.estimator):
@@ -81,8 +86,12 @@ class TwoSpaces(Adapter):
         return self._mapped(target, self._map_target)
 
     def _mapped(self, domain: Domain, function: Any) -> Domain:
-        rows = np.asarray(numeric_rows(domain, type(self).__name__), dtype=np.float64)
-        moved = np.asarray(function(rows), dtype=self._dtype)
+        rows = _as_float(numeric_rows(domain, type(self).__name__, sparse=self._sparse))
+        moved = function(rows)
+        if sp.issparse(moved):
+            moved = sp.csr_matrix(moved, dtype=self._dtype)
+        else:
+            moved = np.asarray(moved, dtype=self._dtype)
         return domain.with_(X=moved, feature_names=None)
 
     def transform_source(self, X: Any) -> Any:
@@ -95,13 +104,17 @@ class TwoSpaces(Adapter):
 
         Returns
         -------
-        ndarray of shape (n, k)
+        ndarray or CSR matrix of shape (n, k)
         """
         check_is_fitted(self, "source_")
         rows, schema = Domain.of(X, name="X"), self._source_schema
         who = f"{type(self).__name__}.transform_source"
         check_columns(schema.with_(name="the fitted source"), rows, who)
         return self._mapped(rows, self._map_source).X
+
+
+def _as_float(X: Any) -> Any:
+    return X.astype(np.float64) if sp.issparse(X) else np.asarray(X, dtype=np.float64)
 
 
 def _joint_codes(source: Domain, target: Domain) -> list[NDArray[np.intp]]:

@@ -271,6 +271,19 @@ def _noise(source: Floats, target: Floats) -> float:
     return float(1.36 * np.sqrt(1 / len(source) + 1 / len(target)))
 
 
+def _beside_zeros(source: Floats, target: Floats) -> str:
+    """Say where a unit could have changed behind many zeros, which hide it."""
+    ours, theirs = source[source != 0], target[target != 0]
+    rare = min(len(ours) / len(source), len(theirs) / len(target)) < 1 - APART / 2
+    if not rare or not len(ours) or not len(theirs) or np.isin(theirs, ours).all():
+        return ""
+    distance = ks_distance(ours, theirs)
+    if distance < APART:
+        return ""
+    rows = f"of {len(ours)} and {len(theirs)}"
+    return f"values other than zero differ (distance {distance:.2f} {rows}); left as they are"
+
+
 def choose_conversion(
     source_name: str, target_name: str, source: Floats, target: Floats
 ) -> tuple[Conversion | None, str]:
@@ -305,7 +318,7 @@ def choose_conversion(
         return None, ""
     before = ks_distance(source, target)
     if before < APART:
-        return None, ""
+        return None, _beside_zeros(source, target)
     as_it_is = f"distributions differ (distance {before:.2f}); left as it is"
     if is_discrete(source) or is_discrete(target):
         return None, as_it_is

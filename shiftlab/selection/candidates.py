@@ -129,7 +129,8 @@ def components_for(source: Domain, target: Domain) -> int:
     Returns
     -------
     int
-        30, or all directions in which the rows vary where these are fewer.
+        30, or nine tenths of the directions in which the rows vary where these are fewer: a part
+        of the rows, as in a fold, may vary in fewer.
     """
     rng = np.random.RandomState(0)
     rows = [

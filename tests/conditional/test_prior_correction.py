@@ -13,7 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from shiftlab import CORAL, Domain, PriorCorrection, Resample, make_pipeline
+from shiftlab import CORAL, DeepCORAL, Domain, PriorCorrection, Resample, make_pipeline
 from shiftlab.stats.calibration import expected_calibration_error
 from shiftlab.stats.priors import em_prior
 
@@ -191,6 +191,23 @@ def test_an_adapter_inside_is_the_pipeline_with_the_correction_last():
         PriorCorrection(make_pipeline(CORAL(), LogisticRegression())).fit(source, X)
     scaled = PriorCorrection(make_pipeline(StandardScaler(), LogisticRegression()), random_state=0)
     assert scaled.fit(source, X).predict_proba(X).shape == (600, 3)
+
+
+@pytest.mark.parametrize("place", ["inside", "before"])
+def test_a_deep_adapter_is_corrected(place):
+    pytest.importorskip("torch")
+    deep = DeepCORAL(epochs=5, random_state=0, device="cpu")
+    correction = PriorCorrection(
+        deep if place == "inside" else LogisticRegression(), random_state=0
+    )
+    model = correction if place == "inside" else make_pipeline(deep, correction)
+    source = classes_of([0.4, 0.3, 0.3], 600, seed=40)
+    X, y = classes_of([0.1, 0.2, 0.7], 600, seed=41)
+    model.fit(source, X)
+    fitted = model if place == "inside" else model["priorcorrection"]
+    assert fitted.refused_ is None
+    np.testing.assert_allclose(fitted.prior_, [np.mean(y == name) for name in "abc"], atol=0.07)
+    assert model.score(X, y) > deep.fit(source, X).score(X, y) + 0.02
 
 
 def test_moved_classes_are_refused_and_predictions_keep_the_source_prior():

@@ -181,6 +181,22 @@ def test_a_unit_is_told_by_rounded_values_where_two_factors_fit():
         choose_conversion("x", "x", smooth[0], smooth[1] / 2.54)
 
 
+def test_a_unit_behind_many_zeros_is_reported_and_not_guessed():
+    rng = np.random.default_rng(0)
+    source, target = (
+        np.sort(np.where(rng.random(500) < 0.8, 0.0, rng.gamma(2, size=500))) for _ in range(2)
+    )
+    assert choose_conversion("x", "x", source, target) == (None, "")
+    conversion, note = choose_conversion("x", "x", source, 1000 * target)
+    assert conversion is None
+    ours, theirs = (int((v > 0).sum()) for v in (source, target))
+    expected = f"values other than zero differ (distance 1.00 of {ours} and {theirs})"
+    assert note.startswith(expected)
+    # a flag that is hardly ever set has one value, and that is the same
+    flag = np.sort((rng.random(500) < 0.01).astype(float))
+    assert choose_conversion("x", "x", flag, flag[1:]) == (None, "")
+
+
 def test_probabilities_of_an_assignment_are_those_of_all_assignments():
     """Two rows, two columns: enumerate what the mean field stands for."""
     energy = np.array([[0.0, 9.0], [9.0, 0.0]])

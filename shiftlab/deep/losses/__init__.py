@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shiftlab.deep.losses.adversarial import domain_loss, ramp, reverse_gradient
+from shiftlab.deep.losses.centroids import centroid_labels
 from shiftlab.deep.losses.class_confusion import class_confusion
 from shiftlab.deep.losses.co_tuning import class_relation, co_tuning
 from shiftlab.deep.losses.conditional_map import RandomMap, multilinear_map
@@ -23,6 +24,7 @@ from shiftlab.deep.losses.virtual_adversarial import virtual_adversarial
 __all__ = [
     "RandomMap",
     "align_distribution",
+    "centroid_labels",
     "class_confusion",
     "class_relation",
     "co_tuning",

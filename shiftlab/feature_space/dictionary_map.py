@@ -1,0 +1,171 @@
+"""Translate the target's words into the source's by a bilingual dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from shiftlab.adapter import Adapter, Facts
+from shiftlab.domain import Domain
+from shiftlab.feature_space.two_spaces import Sample, TwoSpaces
+
+__all__ = ["DictionaryMap", "read_dictionary"]
+
+
+def read_dictionary(
+    dictionary: Mapping[Any, Any], source: Domain, target: Domain, who: str
+) -> sp.csr_matrix:
+    """Return which word of the target is which of the source, as a matrix.
+
+    Parameters
+    ----------
+    dictionary : mapping
+        Target column -> source column, or a list of them, or a mapping of them to weights. Columns
+        are names where the side has names, and else positions. Entries with a column that is
+        not there are passed over: a dictionary may hold more words than the texts.
+    source, target : Domain
+        The two sides.
+    who : str
+        The adapter, for the message.
+
+    Returns
+    -------
+    CSR matrix of shape (d_target, d_source)
+        Rows sum to one, or are zero for words without an entry.
+
+    Raises
+    ------
+    ValueError
+        If no entry has a column of either side, or a weight is not positive.
+    """
+    at = [
+        {str(n): j for j, n in enumerate(d.feature_names or map(str, range(d.n_features)))}
+        for d in (source, target)
+    ]
+    rows, columns, values = [], [], []
+    for word, meant in dictionary.items():
+        if isinstance(meant, Mapping):
+            entry = {str(k): float(v) for k, v in meant.items()}
+        else:
+            entry = {str(k): 1.0 for k in (meant if isinstance(meant, list | tuple) else [meant])}
+        if any(not v > 0 for v in entry.values()):
+            raise ValueError(
+                f"{who}: weights of dictionary[{word!r}] must be positive; got {meant}"
+            )
+        known = {k: v for k, v in entry.items() if k in at[0]}
+        if str(word) in at[1]:
+            for k, v in known.items():
+                rows.append(at[1][str(word)])
+                columns.append(at[0][k])
+                values.append(v / sum(known.values()))
+    if not rows:
+        names = [list(side)[:4] for side in at]
+        raise ValueError(
+            f"{who}: no entry of the dictionary has a column of the target (such as {names[1]}) "
+            f"for one of the source (such as {names[0]}); got {list(dictionary.items())[:3]}. "
+            "Columns are names, or positions where there are no names"
+        )
+    shape = (target.n_features, source.n_features)
+    return sp.csr_matrix((values, (rows, columns)), shape=shape)
+
+
+class DictionaryMap(TwoSpaces):
+    r"""Count the target's words as the source's words that they mean.
+
+    .. math:: z \mapsto z M, \qquad \sum_j M_{ij} = 1
+
+    with :math:`M_{ij} > 0` where the dictionary translates word i of the target by word j of the
+    source; several translations share a count. Source rows keep the words that are a translation
+    of something, the others could only mislead. Sparse counts stay sparse.
+
+    It helps where the dictionary covers the words that tell the label, and words mean the same in
+    both vocabularies. It harms little where it is short, as words without an entry are left out;
+    words with several meanings bring noise. `coverage_` says how much of the target's text is
+    translated. Measured, also with a dictionary of a few hundred entries and with one of
+    shuffled entries: ``experiments/two_vocabularies``.
+
+    Time and memory O(nnz).
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        Trained on the source in the words that can be translated, and on labelled target rows.
+    dictionary : mapping, default=None
+        Target column -> source column, or a list of them, or a mapping of them to weights; names
+        where there are names, else positions. Required.
+
+    Attributes
+    ----------
+    source_ : Domain
+        The source in the common words, followed by the translated labelled rows of the target.
+    words_ : int ndarray of shape (k,)
+        The source's columns that are kept.
+    coverage_ : float
+        Share of the target's counts that is translated.
+
+    Raises
+    ------
+    ValueError
+        In `fit`, without a dictionary, or where none of its entries has columns of both sides.
+
+    References
+    ----------
+    X. Wan, "Co-training for cross-lingual sentiment classification", ACL 2009.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shiftlab import DictionaryMap
+    >>> english, german = np.array([[2, 0, 1], [0, 1, 1]]), np.array([[0, 3], [1, 0]])
+    >>> model = DictionaryMap(dictionary={0: 1, 1: [0, 2]}).fit((english, [1, 0]), german)
+    >>> model.transform(german).tolist()
+    [[1.5, 0.0, 1.5], [0.0, 1.0, 0.0]]
+    """
+
+    facts: ClassVar[Facts] = Facts(
+        handles=("feature_space",),
+        assumes="Words of one side have their meaning in words of the other.",
+        target_labels="optional",
+        inputs=("dense", "sparse", "frame"),
+        bridge="dictionary",
+        own_columns=True,
+        cost="O(nnz)",
+    )
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Adapter._parameter_constraints,
+        "dictionary": [Mapping, None],
+    }
+    _sparse: ClassVar[bool] = True
+
+    words_: NDArray[np.intp]
+    coverage_: float
+
+    def __init__(self, estimator: Any = None, *, dictionary: Any = None) -> None:
+        self.estimator = estimator
+        self.dictionary = dictionary
+
+    def _adapt(self, source: Domain, target: Domain) -> Domain:
+        if self.dictionary is None:
+            raise ValueError(
+                "DictionaryMap needs dictionary={target word: source word}. Without one, parallel "
+                "rows are enough for CrossLingualLSA, and vectors of the words for EmbeddingMap."
+            )
+        self._translation = read_dictionary(self.dictionary, source, target, "DictionaryMap")
+        return super()._adapt(source, target)
+
+    def _learn(self, source: Sample, target: Sample) -> None:
+        self.words_ = np.flatnonzero(np.asarray(self._translation.sum(axis=0)).ravel())
+        self._translation = self._translation[:, self.words_]
+        counts = np.asarray(abs(target.X).sum(axis=0)).ravel()
+        known = np.asarray(self._translation.sum(axis=1)).ravel() > 0
+        self.coverage_ = float(counts[known].sum() / max(counts.sum(), 1e-300))
+
+    def _map_source(self, X: Any) -> Any:
+        return X[:, self.words_]
+
+    def _map_target(self, X: Any) -> Any:
+        return X @ self._translation

@@ -1,0 +1,134 @@
+"""Bring the moments of several sources and the target together (M3SDA)."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
+
+from shiftlab.adapter import Facts
+from shiftlab.deep_adapter import DeepAdapter, deep_facts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from shiftlab.deep.adaptation import Context, Method, Step
+
+__all__ = ["M3SDA"]
+
+
+class M3SDA(DeepAdapter):
+    r"""Train a network whose features have the same moments in all sources and in the target.
+
+    .. math:: \min_w \mathrm{CE}_S(w) + \lambda_p \sum_{k=1}^{K} \Bigl( \frac1N \sum_i
+              \lVert E[f_i^k] - E[f_T^k] \rVert + \frac{2}{N(N-1)} \sum_{i<j}
+              \lVert E[f_i^k] - E[f_j^k] \rVert \Bigr)
+
+    over N sources and powers k, with features scaled together to variance 1 on average first.
+    Sources come as a list; with a single one it is the distance of that to the target. One head
+    serves all (the paper has one for each source and weighs them by hand).
+    ``lambda_p = weight * (2 / (1 + exp(-10 p)) - 1)`` rises with the part p of the training that
+    is done.
+
+    It helps where the sources differ as much from each other as from the target, and the classes
+    have about the same shares in all. A batch holds few rows of each of many sources: raise
+    `batch_size` with their number.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or pair, default="auto"
+        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
+        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
+        copied.
+    weight : float, default=0.3
+        Highest weight of the distance.
+    order : int, default=2
+        Highest power, K.
+    <parameters of every deep adapter>
+
+    Attributes
+    ----------
+    <attributes of every deep adapter>
+
+    See Also
+    --------
+    MultiSource : One model a source, with any adapter.
+    DeepCORAL : Covariances, all sources as one.
+
+    References
+    ----------
+    X. Peng, Q. Bai, X. Xia, Z. Huang, K. Saenko, B. Wang. Moment matching for multi-source domain
+    adaptation. ICCV, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shiftlab import M3SDA
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.tile([0, 1], 100)
+    >>> X = np.column_stack([4.0 * y, np.zeros(200)]) + rng.normal(size=(200, 2))
+    >>> model = M3SDA(epochs=5, random_state=0, device="cpu").fit((X, y), X + [1.0, 0.0])
+    >>> float(model.score(X + [1.0, 0.0], y)) > 0.9
+    True
+    """
+
+    facts: ClassVar[Facts] = deep_facts(
+        "One classifier serves all domains on features of the same moments.",
+        several_sources=True,
+    )
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **DeepAdapter._parameter_constraints,
+        "weight": [Interval(Real, 0, None, closed="left")],
+        "order": [Interval(Integral, 1, 5, closed="both")],
+    }
+
+    def __init__(
+        self,
+        backbone: Any = "auto",
+        *,
+        weight: float = 0.3,
+        order: int = 2,
+        epochs: int = 20,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        augmentation: Any = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        random_state: Any = None,
+        progress: bool = False,
+    ) -> None:
+        super().__init__(
+            backbone,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            augmentation=augmentation,
+            checkpoint=checkpoint,
+            device=device,
+            random_state=random_state,
+            progress=progress,
+        )
+        self.weight = weight
+        self.order = order
+
+    def _method(self, context: Context) -> Method:
+        from shiftlab.deep.adaptation import Method
+        from shiftlab.deep.losses import moment_distance, ramp, unit_spread
+
+        n_sources = 1 if context.group is None else int(context.group.max()) + 1
+
+        def loss(step: Step) -> Tensor:
+            out = step.outputs()
+            source, target = unit_spread(out.source_features, out.target_features)
+            parts = [source]
+            if context.group is not None:
+                origin = context.group[step.source_rows]
+                parts = [source[origin == k] for k in range(n_sources)]
+            # A mean of one row says nothing of a source.
+            distance = moment_distance([p for p in parts if len(p) > 1], target, self.order)
+            weighted = self.weight * ramp(step.progress) * distance
+            return step.cross_entropy(out.source_scores) + weighted
+
+        return Method(loss)
