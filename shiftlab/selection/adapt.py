@@ -18,7 +18,6 @@ from shiftlab.feature_space.schema_alignment import SchemaAlignment
 from shiftlab.pipeline import make_pipeline
 from shiftlab.selection.candidates import (
     assumed,
-    components_for,
     default_estimator,
     from_labels,
     unassumed,
@@ -62,11 +61,12 @@ def adapt(
        alike, in this order; see `SafeAdapter`. Each candidate's gain is estimated under it
        from held-out source rows. Of those whose 95% interval lies above 0 the highest lower end
        wins; if there is none, the source-only model stays.
-    4. *None stands.* Nothing can be shown then. If the source model tells the classes apart and
-       sees about the same class shares in the target, the mean of self-training and a class-wise
-       aligned projection is used, which has done most good and least harm on real pairs (see
-       ``experiments/selection``), and the result says that this is experience, not evidence.
-       Else the source-only model stays.
+    4. *None stands.* Nothing can be shown then. Where the rows vary in 60 directions or more, the
+       source model tells the classes apart, and it sees about the same class shares in the
+       target, the mean of self-training and a class-wise aligned projection is used: on such
+       pairs it has done most good and little harm, on narrow tables it has harmed (see
+       ``experiments/selection``). The result says that this is experience, not evidence. Else
+       the source-only model stays.
 
     No rule without target labels can be right for every target: rows that look the same may
     have other labels. ``labels=`` for a few settles more than all else.
@@ -319,7 +319,7 @@ def _decide(tried: _Trials, base: Any, seed: int) -> str:
     said = _by_assumption(tried, base, seed, known)
     if said:
         return said
-    pool = unassumed(base, seed, components_for(ground.source, ground.target))
+    pool = unassumed(base, seed)
     if pool and not ground.class_structure.plausible:
         why = ground.class_structure.why
         tried.found |= {name: Candidate(name, "not tried", why) for name in pool}

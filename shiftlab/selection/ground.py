@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from shiftlab.conditional.label_shift_fit import is_label_shift_plausible, label_shift_fit
 from shiftlab.domain import Domain
 from shiftlab.marginal.weighting.classifier import ClassifierWeighting
+from shiftlab.selection.candidates import COMPONENTS, directions
 from shiftlab.selection.evidence import Evidence, remaining_difference
 from shiftlab.selection.judge import Judge
 from shiftlab.selection.validators.source_risk import SourceScore
@@ -30,6 +31,7 @@ EFFECTIVE_ROWS = 50.0  # that the weighted source has to be worth
 COVERED = 0.9  # share of the target that has to lie within reach of the source
 MATCHED = 0.6  # AUC up to which weights, or a map, count as having made the sides alike
 ROWS = 2000  # of each side, to see what is left
+DIRECTIONS = 2 * COMPONENTS  # in which the rows have to vary for a projection to be a choice
 SKILL = 0.5  # share of the errors of naming the commonest class that the source model avoids
 SHARES = 0.15  # total variation between the class shares of held-out and target predictions
 
@@ -183,14 +185,21 @@ class Ground:
     def class_structure(self) -> Assumption:
         """Whether pseudo-labels and class-wise alignment have something to stand on.
 
-        They take the source model's answers for labels and leave the class shares about as they
-        are: a weak model, or a target of other shares, leads them astray. That this stands does
-        not show a gain; it only leaves one possible.
+        They take the source model's answers for labels, leave the class shares about as they
+        are, and drop directions in which the sides differ: a weak model, a target of other shares,
+        or columns of which none can be spared lead them astray. That this stands does not show a
+        gain; it only leaves one possible.
         """
         name = "class structure"
         assumes = "the classes are told apart alike in both, and their shares are about the same"
         if not self.classifies or not hasattr(self.baseline_, "predict_proba"):
             return Assumption(name, assumes, False, "there are no class probabilities")
+        if self._numbers() is None:
+            return Assumption(name, assumes, False, "the columns are not plain numbers")
+        rank = directions(self.source, self.target)
+        if rank < DIRECTIONS:
+            why = f"with {rank} directions in which the rows vary, a projection can spare none"
+            return Assumption(name, assumes, False, why)
         commonest = np.bincount(self.codes).max() / len(self.codes)
         right = float(np.mean(self._proba.argmax(axis=1) == self.codes))
         skill = (right - commonest) / max(1 - commonest, 1e-12)
