@@ -128,8 +128,13 @@ def _finetune(transfer: Transfer) -> NDArray[Any]:
     """Train on, with a new head, on the few labelled images of the target."""
     from shiftlab.label_space.finetune import FineTune
 
+    # Without a probe, as the results that are kept were measured; few_labels compares the two.
     model = FineTune(
-        transfer.net, epochs=transfer.settings.finetune_epochs, random_state=transfer.seed
+        transfer.net,
+        freeze=0,
+        probe=False,
+        epochs=transfer.settings.finetune_epochs,
+        random_state=transfer.seed,
     )
     model.fit(transfer.source, transfer.target)
     return np.asarray(model.predict(transfer.test))
