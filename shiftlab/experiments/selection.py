@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 
 from shiftlab.conditional.self_training import SelfTraining
 from shiftlab.experiments.grid import Task
@@ -22,7 +23,7 @@ from shiftlab.experiments.readme import replace_block
 from shiftlab.experiments.resume import RESULTS, run_unfinished
 from shiftlab.experiments.selection_csv import read_rows, write_rows
 from shiftlab.experiments.selection_data import Case, all_pairs, load_case
-from shiftlab.experiments.selection_tables import selection_block
+from shiftlab.experiments.selection_tables import CONTROL, selection_block
 from shiftlab.files import write_atomically
 from shiftlab.marginal.alignment.coral import CORAL
 from shiftlab.marginal.alignment.jda import JDA
@@ -50,7 +51,7 @@ from shiftlab.selection.validators.source_risk import (
 from shiftlab.selection.validators.structure import ClassClustering
 from shiftlab.selection.validators.target_outputs import BNM, SND, InfoMax, PredictionEntropy
 
-__all__ = ["judge_case", "main", "pool_of"]
+__all__ = ["joint_pca", "judge_case", "main", "pool_of"]
 
 FOLDS = 3
 ALPHA = 0.1
@@ -80,6 +81,27 @@ def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
     pool["JDA"] = JDA(clone(estimator), n_components=k, random_state=seed)
     pool["OptimalTransport"] = OptimalTransport(clone(estimator), random_state=seed)
     return pool | (from_labels(estimator, seed) if case.shown.any() else {})
+
+
+def joint_pca(case: Case, estimator: Any) -> Any:
+    """Predict target rows from the components of both samples together: the control.
+
+    Parameters
+    ----------
+    case : Case
+        The two samples.
+    estimator : estimator
+        Trained on the source's components.
+
+    Returns
+    -------
+    ndarray of shape (n_target,)
+    """
+    X, Z = np.asarray(case.source.X), np.asarray(case.target.X)
+    k = min(COMPONENTS, directions(case.source, case.target))
+    project = PCA(k, random_state=0).fit(np.vstack([X, Z]))
+    model = clone(estimator).fit(project.transform(X), case.source.y)
+    return model.predict(project.transform(Z))
 
 
 def validators() -> dict[str, Any]:
@@ -137,6 +159,7 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
             except (ValueError, np.linalg.LinAlgError) as error:
                 methods[name] = {"error": str(error).split("\n")[0]}
         if group != "shifts":
+            methods[CONTROL] = {"accuracy": accuracy(joint_pca(case, estimator))}
             candidates = {"source-only": ground.baseline} | pool
             for name in [n for n in candidates if "accuracy" in methods[n]]:
                 methods[name]["scores"] = _scores(judge, name, candidates[name])
