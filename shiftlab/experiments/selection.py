@@ -30,9 +30,10 @@ from shiftlab.marginal.alignment.optimal_transport import OptimalTransport
 from shiftlab.pipeline import make_pipeline
 from shiftlab.selection.adapt import adapt
 from shiftlab.selection.candidates import (
+    COMPONENTS,
     assumed,
-    components_for,
     default_estimator,
+    directions,
     from_labels,
     unassumed,
 )
@@ -71,7 +72,8 @@ def pool_of(case: Case, estimator: Any, seed: int) -> dict[str, Any]:
     -------
     dict of str to Adapter
     """
-    k = components_for(case.source, case.target)
+    # a fold may vary in fewer directions than all rows
+    k = max(1, min(COMPONENTS, int(0.9 * directions(case.source, case.target))))
     pool = assumed(estimator, seed) | unassumed(estimator, seed, k)
     pool["CORAL"] = CORAL(clone(estimator))
     pool["SelfTraining"] = SelfTraining(clone(estimator), random_state=seed)
@@ -112,7 +114,9 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
             return float(np.mean((np.asarray(answers) == y)[case.scored]))
 
         # the penalty that adapt would choose, for it and for all others alike
-        estimator = case.estimator or default_estimator(case.source, "classification", seed)
+        estimator = case.estimator
+        if estimator is None:
+            estimator = default_estimator(case.source, "classification", seed)
         found = adapt(case.source, seen, estimator=estimator, random_state=seed)
         ground = Ground(
             make_pipeline(clone(estimator)), case.source, seen, FOLDS, np.random.RandomState(seed)
@@ -132,7 +136,7 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
                 }
             except (ValueError, np.linalg.LinAlgError) as error:
                 methods[name] = {"error": str(error).split("\n")[0]}
-        if seed == 0 and not case.shown.any():
+        if group != "shifts":
             candidates = {"source-only": ground.baseline} | pool
             for name in [n for n in candidates if "accuracy" in methods[n]]:
                 methods[name]["scores"] = _scores(judge, name, candidates[name])

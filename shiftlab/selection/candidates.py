@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
@@ -24,7 +25,7 @@ from shiftlab.selection.consensus import Consensus
 from shiftlab.supervised import weight_keyword
 from shiftlab.validation import flatten_images
 
-__all__ = ["assumed", "components_for", "default_estimator", "from_labels", "unassumed"]
+__all__ = ["COMPONENTS", "assumed", "default_estimator", "directions", "from_labels", "unassumed"]
 
 COMPONENTS = 30  # of the projection in the consensus
 DRAWN = 2000  # rows of a side, to count the directions in which they vary
@@ -118,8 +119,8 @@ def from_labels(estimator: Any, seed: int) -> dict[str, Any]:
     return found
 
 
-def components_for(source: Domain, target: Domain) -> int:
-    """Return how many components a projection of both samples keeps.
+def directions(source: Domain, target: Domain) -> int:
+    """Count the directions in which the rows of both samples vary.
 
     Parameters
     ----------
@@ -129,25 +130,27 @@ def components_for(source: Domain, target: Domain) -> int:
     Returns
     -------
     int
-        30, or nine tenths of the directions in which the rows vary where these are fewer: a part
-        of the rows, as in a fold, may vary in fewer.
+        The rank of at most 2,000 rows of a side, of columns with variance one; nearly collinear
+        columns count as one.
     """
     rng = np.random.RandomState(0)
-    rows = [
-        d.X if d.n_rows <= DRAWN else d.X[rng.permutation(d.n_rows)[:DRAWN]]
-        for d in (source, target)
-    ]
-    dense = [r.toarray() if hasattr(r, "toarray") else np.asarray(r) for r in rows]
-    both = np.vstack([r.reshape(len(r), -1).astype(np.float64) for r in dense])
-    both = both - both.mean(axis=0)
-    spread = both.std(axis=0)
-    return max(
-        1, min(COMPONENTS, int(np.linalg.matrix_rank(both[:, spread > 0] / spread[spread > 0])))
-    )
+    sides = []
+    for domain in (source, target):
+        rows = domain.X
+        if domain.n_rows > DRAWN:
+            rows = rows[np.sort(rng.choice(domain.n_rows, DRAWN, replace=False))]
+        rows = rows.toarray() if issparse(rows) else np.asarray(rows)
+        sides.append(rows.reshape(len(rows), -1).astype(np.float64))
+    both = np.vstack(sides)
+    both = both[:, both.std(axis=0) > 0]
+    if not both.shape[1]:
+        return 0
+    both = (both - both.mean(axis=0)) / both.std(axis=0)
+    return int(np.linalg.matrix_rank(both, rtol=1e-3))
 
 
-def unassumed(estimator: Any, seed: int, n_components: int) -> dict[str, Any]:
-    """What has done least harm on real pairs where no assumption stands.
+def unassumed(estimator: Any, seed: int, n_components: int = COMPONENTS) -> dict[str, Any]:
+    """Return what has done least harm on real pairs where no assumption stands.
 
     The mean of self-training and a class-wise aligned projection: they err on different rows, and
     their mean did better than either.
@@ -158,8 +161,8 @@ def unassumed(estimator: Any, seed: int, n_components: int) -> dict[str, Any]:
         Trained inside.
     seed : int
         Of the adapters.
-    n_components : int
-        Of the projection; see `components_for`.
+    n_components : int, default=30
+        Of the projection.
 
     Returns
     -------

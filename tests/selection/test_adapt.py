@@ -195,6 +195,48 @@ def coverage(kind, draws):
     return hits
 
 
+def wide(n, share, strength, columns, seed):
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < share).astype(int)
+    return Domain(rng.normal(size=(n, columns)) + strength * (2 * y[:, None] - 1), y)
+
+
+@pytest.mark.parametrize(
+    ("columns", "strength", "share", "why"),
+    [
+        (80, 0.2, 0.5, ""),
+        (20, 0.3, 0.5, "20 directions"),
+        (80, 0.0, 0.5, "too weakly"),
+        (80, 0.2, 0.95, "class shares seem to differ"),
+    ],
+)
+def test_pseudo_labels_need_a_model_shares_and_columns_to_spare(columns, strength, share, why):
+    source, target = wide(400, 0.5, strength, columns, 0), wide(300, share, strength, columns, 1)
+    ground = Ground(
+        make_pipeline(LogisticRegression()),
+        source,
+        target.unlabelled(),
+        3,
+        np.random.RandomState(0),
+    )
+    found = ground.class_structure
+    assert found.plausible == (why == "")
+    assert why in found.why
+
+
+@pytest.mark.parametrize(("columns", "chosen"), [(80, "Consensus"), (20, "source-only")])
+def test_what_no_assumption_explains_is_left_to_experience_or_alone(columns, chosen):
+    rng = np.random.default_rng(0)
+    source, target = wide(400, 0.5, 0.35, columns, 0), wide(300, 0.5, 0.35, columns, 1)
+    far, half = np.array(target.X), columns // 2
+    far[:, :half] = 4 * rng.choice([-1, 1], (300, 1)) + rng.normal(size=(300, half))
+    result = adapt(source, far, random_state=0)
+    assert result.chosen == chosen
+    assert result.expected_score is None
+    said = "by experience, not evidence" if columns == 80 else "20 directions"
+    assert said in result.decision
+
+
 def test_a_consensus_is_the_mean_of_its_models():
     source, target = make_gaussian_shift("covariate", random_state=0)
     models = [LogisticRegression(), SelfTraining(LogisticRegression(), random_state=0)]
