@@ -248,7 +248,7 @@ def cross_fit(
 
 
 MOST_CLASSES = 30  # densities take n k^3 steps
-LEAST_ROWS = 10  # of a class, for a covariance of its own
+LEAST_ROWS = 20  # of a class, for a covariance of its own
 
 
 def _densities(

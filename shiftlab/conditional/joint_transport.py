@@ -276,8 +276,9 @@ class JointTransport(Adapter):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             fit = shift.fit(source, target.unlabelled()).label_shift_fit_
-        # Not only unrejected: the rows have to be many enough to see that little is unexplained.
-        if shift.refused_ is not None:
+        # Not only unrejected: the rows have to be many enough to see that little is unexplained,
+        # and a classifier needs two classes.
+        if shift.refused_ is not None or len(np.unique(source.y[shift.weights_ > 0])) < 2:
             return source
         if fit is None or max(fit.misfit, 0.0) + 2 * fit.standard_error > UNEXPLAINED:
             moved = 0.5 * float(np.abs(shift.weights_ / row_weights(source) - 1).mean())

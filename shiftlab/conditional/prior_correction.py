@@ -88,7 +88,7 @@ class PriorCorrection(Adapter):
     method : {"auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard"}, default="auto"
         "em" maximises the likelihood of the target rows (Saerens; also MLLS), and "auto" does so
         with shrinkage towards the source's prior, the more the weaker the shift is (see
-        `shiftlab.stats.label_shift.shrunken_prior`). With three to thirty classes, ten rows of
+        `shiftlab.stats.label_shift.shrunken_prior`). With three to thirty classes, twenty rows of
         each and ``calibration="auto"``, both take the likelihood from densities of each class's
         predictions (`shiftlab.stats.class_densities`) where these fit held-out rows better than
         calibrated probabilities do. "bbse" inverts the confusion matrix of

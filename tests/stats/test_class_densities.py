@@ -107,3 +107,24 @@ def test_where_they_are_not_used(case):
     fit = cross_fit(LogisticRegression(), Domain(X, y), Domain(X), calibration, 5, rng)
     assert fit.densities is None
     assert_allclose(fit.posteriors, fit.probabilities)
+
+
+@pytest.mark.slow
+def test_intervals_from_densities_cover():
+    """60 samples of 5 classes of different spread, where the densities are used every time."""
+    centres = 1.7 * np.random.default_rng(99).normal(size=(5, 3))
+    spread = np.random.default_rng(5).uniform(0.4, 1.6, 5)
+    prior = np.random.default_rng(7).dirichlet(np.full(5, 2.0))
+    hit = []
+    for repeat in range(60):
+        rng = np.random.RandomState(repeat)
+
+        def draw(n, p, rng=rng):
+            y = rng.choice(5, n, p=p)
+            return centres[y] + spread[y][:, None] * rng.normal(size=(n, 3)), y
+
+        source, (Z, _) = draw(1000, np.full(5, 0.2)), draw(500, prior)
+        model = PriorCorrection(LogisticRegression(), random_state=0).fit(source, Z)
+        low, high = model.prior_interval_.T
+        hit.append((low <= prior) & (prior <= high))
+    assert 0.90 <= np.mean(hit) <= 0.99  # 95% within three standard errors
