@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.metrics import open_set_scores
     from shiftlab.label_space.multi_task import MultiTask
     from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
@@ -216,6 +217,7 @@ _HOMES = {
     "list_adapters": "shiftlab.registry",
     "to_common_images": "shiftlab.feature_space.images",
     "make_pipeline": "shiftlab.pipeline",
+    "open_set_scores": "shiftlab.label_space.metrics",
     "transferability": "shiftlab.label_space.transferability",
 }
 
@@ -327,6 +329,7 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "open_set_scores",
     "to_common_images",
     "transferability",
     "validation_scores",

@@ -89,8 +89,8 @@ def cells_of(settings: Mapping[str, Any]) -> list[Cell]:
     *small, large = settings["labels"]
     for counts in (small, [large]):
         for seed in range(int(settings["seeds"])):
-            for method in settings["methods"]:
-                for labels in counts:
+            for labels in counts:
+                for method in settings["methods"]:
                     for target in settings["domains"]:
                         others = [name for name in settings["domains"] if name != target]
                         sources = ["-"] if method == SCRATCH else others
@@ -315,14 +315,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--seconds`` and ``--report``; None reads
-        them from the process.
+        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--methods``, ``--seconds`` and
+        ``--report``; None reads them from the process.
     """
     parser = argparse.ArgumentParser(description="The study of experiments/few_labels.")
     parser.add_argument("--folder", type=Path, default=Path("experiments/few_labels"))
     parser.add_argument("--out", type=Path, default=Path("runs/few_labels"))
     parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--methods", nargs="*", help="only these; all by default")
     parser.add_argument("--seconds", type=float, help="stop after the cell that ends later")
     parser.add_argument("--report", action="store_true", help="run nothing, write the tables")
     given = parser.parse_args(arguments)
@@ -332,7 +333,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     def choose(done: set[str]) -> list[Task]:
-        left = [] if given.report else [cell for key, cell in cells.items() if key not in done]
+        left = [cell for key, cell in cells.items() if key not in done and not given.report]
+        if given.methods:
+            left = [cell for cell in left if cell.method in given.methods]
         tasks: list[Task] = []
         planned: set[tuple[str, int]] = set()
         for cell in left:

@@ -136,8 +136,10 @@ def rule_method(labels: int) -> str:
 
 def _rule_lines(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:
     """Compare the default rule with the best of the grid, on pairs that have all of it."""
-    lines = ["| labels a class | rule | its mean | best of the grid | its mean | pairs |"]
-    lines += ["|---" * 6 + "|"]
+    lines = [
+        "| labels a class | rule | mean | best of the grid | mean | pairs | settings measured |"
+    ]
+    lines += ["|---" * 7 + "|"]
     gaps = []
     for labels in counts:
         table = {m: by_pair(rows, m, labels) for m in TUNED}
@@ -152,7 +154,7 @@ def _rule_lines(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:
         gaps.append(means[best] - means[chosen])
         lines.append(
             f"| {labels} | {chosen} | {means[chosen]:.3f} | {best} | {means[best]:.3f} | "
-            f"{len(shared)} |"
+            f"{len(shared)} | {len(table)} of {len(TUNED)} |"
         )
     if not gaps:
         return []

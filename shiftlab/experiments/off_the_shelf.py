@@ -58,18 +58,20 @@ def _draw(
 
 
 def features_of(
-    kind: str, images: NDArray[np.uint8], *, size: int, folder: Path
+    kind: str, images: NDArray[np.uint8], *, size: int, layers: Sequence[str], folder: Path
 ) -> NDArray[np.floating]:
     """Compute one kind of features.
 
     Parameters
     ----------
     kind : str
-        "pixels", "hog" or a block of the network.
+        "pixels", "hog" or one of `layers`.
     images : ndarray of uint8, shape (n, H, W) or (n, H, W, 3)
         Images.
     size : int
         Height and width that the network sees.
+    layers : sequence of str
+        Blocks whose outputs are computed, and kept, together.
     folder : Path
         Where the network's features are kept.
 
@@ -79,10 +81,15 @@ def features_of(
     """
     if kind not in ("pixels", "hog"):
         from shiftlab.deep.feature_cache import cached_features
+        from shiftlab.deep.layers import layer_outputs
 
         array = images if images.ndim == 4 else images[..., None]
-        layers = None if kind == "top" else [kind]
-        return cached_features(_network(array.shape[1:], size), array, layers, folder=folder)
+        net = _network(array.shape[1:], size)
+        one = layer_outputs(net, array[:1], layers)
+        widths = [one[name].shape[1] for name in layers]
+        place = list(layers).index(kind)
+        found = cached_features(net, array, layers, folder=folder)
+        return np.split(found, np.cumsum(widths)[:-1], axis=1)[place]
     from skimage.feature import hog
     from skimage.transform import resize
 
@@ -123,7 +130,11 @@ def measure(
 
     name, labels, seed, kind, settings, root, folder = payload
     known, test = _draw(name, labels, seed, int(settings["n_test"]), root)
-    given: dict[str, Any] = {"size": int(settings["size"]), "folder": Path(folder)}
+    given: dict[str, Any] = {
+        "size": int(settings["size"]),
+        "layers": settings["layers"],
+        "folder": Path(folder),
+    }
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     model.fit(features_of(kind, known.X, **given), known.y)
     accuracy = model.score(features_of(kind, test.X, **given), test.y)

@@ -34,11 +34,12 @@ class OffTheShelf(Adapter):
     places. The network is not trained; `estimator` is, on the labelled target rows
     where there are any, and on the source otherwise.
 
-    It helps with few labels, and where nothing may be trained for long: features of
-    a net that has seen a million photographs know more of a photograph than
-    pixels do. It harms nothing, but leaves accuracy on the table
-    where the images are unlike those that the net knows and labels are many:
-    :class:`FineTune` then has more to gain.
+    It helps with few labels, where the images are like those that the net knows: of
+    16 photographs, 5 labelled patches each, middle layers of an ImageNet network
+    tell .83 of other patches, its top .77, gradient histograms .19, pixels .38. It harms
+    where they are not: on house numbers the best layer has .30, gradient
+    histograms have .55 (``experiments/off_the_shelf``). With more labels
+    :class:`FineTune` has more to gain.
 
     Time is one pass of the network over each image and its changed copies, and
     the estimator's fit; memory is the images and the features.

@@ -1,8 +1,12 @@
 """Studies of few labels, of transferability and off the shelf: tables, order, committed results."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 
+from shiftlab.data import resource_root
 from shiftlab.experiments.few_labels import Cell, as_csv, cells_of, tune_settings
 from shiftlab.experiments.few_labels_tables import (
     by_pair,
@@ -12,6 +16,7 @@ from shiftlab.experiments.few_labels_tables import (
     mean_and_error,
     rule_method,
 )
+from shiftlab.experiments.off_the_shelf import off_the_shelf_block
 from shiftlab.experiments.photos import face_patches, photo_patches
 from shiftlab.experiments.transferability import cells_of as transfer_cells
 from shiftlab.experiments.transferability import score_correlations, transferability_block
@@ -55,7 +60,7 @@ def test_means_are_over_seeds_first_and_gains_are_over_scratch_of_the_same_targe
 def test_the_rule_is_compared_with_the_best_of_the_grid_on_shared_pairs():
     assert [rule_method(k) for k in (1, 5)] == ["frozen", "probe, tuned"]
     block = few_labels_block(ROWS, 8)
-    assert "| 5 | probe, tuned | 0.700 | tuned | 0.800 | 2 |" in block
+    assert "| 5 | probe, tuned | 0.700 | tuned | 0.800 | 2 | 2 of 5 |" in block
     assert "is 10.0 points below the best of the grid" in block
 
 
@@ -132,6 +137,28 @@ def test_photographs_of_both_halves_share_no_pixel_and_are_in_the_packages():
     assert (faces.y == "face").sum() == 100
     with pytest.raises(ValueError, match="larger than half of"):
         photo_patches("left", 1, size=300)
+
+
+@pytest.mark.parametrize("name", ["off_the_shelf"])
+def test_what_is_committed_is_in_the_readme(name):
+    folder = resource_root("experiments") / name
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for found in rows:
+        for field in ("labels", "n", "seed"):
+            if field in found:
+                found[field] = int(found[field])
+        if "scores" in found:
+            found["scores"] = json.loads(found["scores"]) if found["scores"] else {}
+    total = int(text.split(" cells are finished")[0].split(" of ")[-1])
+    if name == "few_labels":
+        block = few_labels_block(rows, total)
+    elif name == "transferability":
+        block = transferability_block(rows, total)
+    else:
+        block = off_the_shelf_block(rows, total)
+    assert block in text
 
 
 @pytest.mark.data
