@@ -85,7 +85,8 @@ class CorrelationMap(TwoSpaces):
 
     It helps where the pairs are like the rows to be mapped; a few hundred are enough where the
     spaces have some hundred columns. It needs no target label, and uses those that are there. It
-    harms, or gains nothing over the labelled target rows, where what both sides share says
+    harms where the source's rows are unlike those of the pairs (digits of another data set cost 18
+    points), and gains nothing over the labelled target rows where what both sides share says
     nothing about the label: pairs of noise are correlated in the sample, too, and what is
     correlated on held-out pairs decides how much is kept. Measured on digits:
     ``experiments/heterogeneous``.
