@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from shiftlab.feature_space.embedding_map import EmbeddingMap
     from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
     from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+    from shiftlab.feature_space.images import to_common_images
     from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
     from shiftlab.feature_space.schema_alignment import SchemaAlignment
     from shiftlab.feature_space.shared_embedding import SharedEmbedding
     from shiftlab.label_space.finetune import FineTune
     from shiftlab.label_space.label_mapping import LabelMapping
+    from shiftlab.label_space.metrics import open_set_scores
     from shiftlab.label_space.multi_task import MultiTask
     from shiftlab.label_space.off_the_shelf import OffTheShelf
     from shiftlab.label_space.open_set import OpenSet
@@ -213,7 +215,9 @@ _HOMES = {
     "diagnose_many": "shiftlab.diagnosis",
     "make_shift": "shiftlab.data.shifts",
     "list_adapters": "shiftlab.registry",
+    "to_common_images": "shiftlab.feature_space.images",
     "make_pipeline": "shiftlab.pipeline",
+    "open_set_scores": "shiftlab.label_space.metrics",
     "transferability": "shiftlab.label_space.transferability",
 }
 
@@ -325,6 +329,8 @@ __all__ = [
     "list_adapters",
     "make_pipeline",
     "make_shift",
+    "open_set_scores",
+    "to_common_images",
     "transferability",
     "validation_scores",
 ]

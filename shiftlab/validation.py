@@ -113,7 +113,8 @@ def check_columns(expected: Domain, got: Domain, who: str) -> None:
         if expected.shape[1:] != got.shape[1:]:
             raise ValueError(
                 f"{who}: images of {ours} have shape {expected.shape[1:]} but those of "
-                f"{theirs} {got.shape[1:]}; bring them to one size and number of channels"
+                f"{theirs} {got.shape[1:]}; bring them to one with to_common_images or "
+                "SchemaAlignment"
             )
     elif expected.n_features != got.n_features:
         raise ValueError(

@@ -159,7 +159,7 @@ def _illustrate(
     from shiftlab.experiments.illustrate import diagnosis_of, diagnosis_title, sample_sheets
     from shiftlab.experiments.illustrate import nets_and_samples as load
     from shiftlab.experiments.pictures import study_pictures
-    from shiftlab.experiments.settings import Digit5Settings
+    from shiftlab.experiments.settings import REST, Digit5Settings
 
     if not samples:
         return {"pictures": study_pictures(rows, None)}
@@ -176,8 +176,9 @@ def _illustrate(
         source_data=first["source_data"],
     )
     sheets = sample_sheets(settings, root, domains, expected=first["data"])
-    shown = {"mnist", "usps"} <= domains
-    source, target = ("mnist", "usps") if shown else (first["source"], first["target"])
+    pairs = [(row["source"], row["target"]) for row in rows if row["source"] != REST]
+    shown = not pairs or {"mnist", "usps"} <= domains
+    source, target = ("mnist", "usps") if shown else pairs[0]
     found, n = diagnosis_of(settings, root, source, target)
     return {
         "pictures": study_pictures(rows, partial(load, rows, settings, out, root)),

@@ -22,8 +22,11 @@ from shiftlab.stats.calibration import (
     ALL_CALIBRATIONS,
     CALIBRATIONS,
     Calibration,
+    held_out_calibration,
+    log_loss,
     select_calibration,
 )
+from shiftlab.stats.class_densities import fit_class_densities, held_out_densities
 from shiftlab.stats.label_fit import LabelFitResult, MixtureMoments, mixture_moments
 from shiftlab.stats.label_shift import confusion_matrix, rlls_prior, shrunken_prior
 from shiftlab.stats.priors import bbse_prior, em_prior
@@ -66,6 +69,12 @@ class CrossFit:
     target_probabilities : ndarray of shape (n, k)
         Calibrated probabilities of the target, each row by one of the models that predicted the
         source rows: on the two sides the same models, none of which trained on what it predicts.
+    densities : callable or None
+        From the classifier's own probabilities to posteriors by class densities, where these are
+        nearer to the held-out labels than calibrated probabilities are.
+    posteriors : ndarray of shape (m, k)
+        Posteriors of the rows, by densities that were fitted without their fold; the calibrated
+        probabilities where there are none.
     """
 
     probabilities: Floats
@@ -74,6 +83,8 @@ class CrossFit:
     calibration: Calibration
     rows: NDArray[np.intp]
     target_probabilities: Floats
+    densities: Callable[[Floats], Floats] | None
+    posteriors: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +101,15 @@ class PriorEstimate:
         Rows that the source's prior counted for, see `shrunken_prior`; 0 for other methods.
     fit : LabelFitResult or None
         The test of label shift, where one could be done.
+    posteriors : ndarray of shape (n, k) or None
+        Those of the target rows by class densities, if the prior came from them.
     """
 
     prior: Floats
     refused: str | None = None
     strength: float = 0.0
     fit: LabelFitResult | None = None
+    posteriors: Floats | None = None
 
 
 def require_probabilities(estimator: Any, who: str) -> None:
@@ -215,17 +229,53 @@ def cross_fit(
         # The bias of a class that is never held out would only be pushed down.
         methods = ALL_CALIBRATIONS if held_out.all() else CALIBRATIONS[:2]
     inside = None if weight is None else weight[held_out]
-    fitted_map = select_calibration(
-        probabilities[held_out], codes[held_out], fold[held_out], methods, inside
-    )
+    raw, known, parts = probabilities[held_out], codes[held_out], fold[held_out]
+    fitted_map = select_calibration(raw, known, parts, methods, inside)
+    calibrated, densities = fitted_map(raw), None
+    posteriors = calibrated
+    if calibration == "auto":
+        densities, posteriors = _densities(raw, fitted_map, known, parts, inside)
     return CrossFit(
-        fitted_map(probabilities[held_out]),
-        codes[held_out],
+        calibrated,
+        known,
         inside,
         fitted_map,
         np.flatnonzero(held_out),
         fitted_map(predicted) if len(names) else predicted,
+        densities,
+        posteriors,
     )
+
+
+MOST_CLASSES = 30  # densities take n k^3 steps
+LEAST_ROWS = 10  # of a class, for a covariance of its own
+
+
+def _densities(
+    raw: Floats,
+    calibration: Calibration,
+    codes: NDArray[np.intp],
+    fold: NDArray[np.intp],
+    weight: Floats | None,
+) -> tuple[Callable[[Floats], Floats] | None, Floats]:
+    """Return calibrated class densities and their held-out posteriors, if these are better.
+
+    Two classes differ in one number, of which a calibration map is the better function: it
+    is monotone.
+    """
+    calibrated, k = calibration(raw), raw.shape[1]
+    counts = np.bincount(codes, minlength=k)
+    if not 3 <= k <= MOST_CLASSES or counts.min() < LEAST_ROWS:
+        return None, calibrated
+    held_out = held_out_densities(raw, codes, fold, weight)
+    otherwise = held_out_calibration(raw, codes, fold, calibration.method, weight)
+    # Densities that are wrong have wrong shares in the source, too; biases mend that.
+    mended = select_calibration(held_out, codes, fold, CALIBRATIONS, weight)
+    held_out = mended(held_out)
+    if log_loss(held_out, codes, weight) >= log_loss(otherwise, codes, weight):
+        return None, calibrated
+    densities = fit_class_densities(raw, codes, weight)
+    return lambda probabilities: mended(densities(probabilities)), held_out
 
 
 def predictions_of(method: str, probabilities: Floats) -> Floats:
@@ -248,7 +298,7 @@ def estimate_prior(
     source: Domain,
     source_prior: Floats,
     target: Domain,
-    target_probabilities: Floats,
+    raw: Floats,
     rng: np.random.RandomState,
 ) -> PriorEstimate:
     """Estimate the target prior, or say why the source's is the better one.
@@ -265,8 +315,8 @@ def estimate_prior(
         Its class shares.
     target : Domain
         The target rows of ``fit.target_probabilities``, for the test of label shift.
-    target_probabilities : ndarray of shape (n, k)
-        Calibrated probabilities of all target rows, by the model of all source rows.
+    raw : ndarray of shape (n, k)
+        Probabilities of all target rows by the model of all source rows, not calibrated.
     rng : RandomState
         For the test of label shift.
 
@@ -289,29 +339,34 @@ def estimate_prior(
             fit.target_probabilities,
             rng,
         )
-    prior, strength, reason = source_prior, 0.0, None
+    prior, strength, reason, posteriors = source_prior, 0.0, None, None
+    calibrated = fit.calibration(raw)
     if not is_label_shift_plausible(tested):
         assert tested is not None
         reason = (
             "no change of the class shares explains the target's rows (held-out misfit "
             f"{tested.misfit:.3f}, p = {tested.p_value:.1g}), so P(X|Y) differs as well"
         )
-    elif len(target_probabilities) < 2:
+    elif len(raw) < 2:
         reason = "the target has 1 row, which says next to nothing about shares"
     elif method in ("auto", "em"):
-        prior, strength, reason = _by_likelihood(
-            method, fit, source_prior, target_probabilities, tested is not None
-        )
+        moments = _moments(fit)
+        reason = _why_not_likelihood(fit, source_prior, moments, calibrated, tested is not None)
+        if reason is None:
+            posteriors = _nearer(fit, source_prior, moments, raw)
+            prior, strength = _by_likelihood(
+                method, source_prior, calibrated if posteriors is None else posteriors
+            )
     else:
-        prior, reason = _by_moments(method, fit, source_prior, source, target_probabilities)
-    if reason is None and _is_unsupported_edge(prior, source_prior, target_probabilities):
+        prior, reason = _by_moments(method, fit, source_prior, source, calibrated)
+    if reason is None and _is_unsupported_edge(prior, source_prior, calibrated):
         reason = (
             "the estimate gives a class the share 0, and the target rows are hardly more probable "
             "under it than under the source's shares"
         )
     if reason is not None:
         prior = source_prior
-    return PriorEstimate(prior, reason, strength, tested)
+    return PriorEstimate(prior, reason, strength, tested, posteriors)
 
 
 SINGULAR = 1e4  # a condition number with which classes get the same predictions
@@ -320,10 +375,14 @@ UNTESTED = 0.1  # the same, where label shift could not be tested
 APART = 0.1  # a distance of two estimates, below which neither harms much
 
 
-def _by_likelihood(
-    method: str, fit: CrossFit, source_prior: Floats, probabilities: Floats, tested: bool
-) -> tuple[Floats, float, str | None]:
-    moments = _moments(fit)
+def _why_not_likelihood(
+    fit: CrossFit,
+    source_prior: Floats,
+    moments: MixtureMoments | None,
+    calibrated: Floats,
+    tested: bool,
+) -> str | None:
+    """Return why maximum likelihood is not to be trusted here, or None."""
     error = np.inf if moments is None else float(moments.standard_error.max())
     if moments is None or error > (UNKNOWN if tested else UNTESTED):
         reason = (
@@ -331,22 +390,37 @@ def _by_likelihood(
             f"{min(error, 1.0):.2f} at best: it hardly tells the classes apart, or the rows are "
             "too few"
         )
-        return source_prior, 0.0, reason if tested else f"{reason} (nor can label shift be tested)"
-    fitted = em_prior(probabilities, source_prior)
+        return reason if tested else f"{reason} (nor can label shift be tested)"
+    fitted = em_prior(calibrated, source_prior)
     if not fitted.converged:
-        return source_prior, 0.0, f"EM has not converged in {fitted.n_iter} steps"
-    apart, p_value = _disagreement(fitted.prior, moments)
-    if apart > APART and p_value <= 0.05:
-        reason = (
-            "the shares under which the target's rows are most probable are not those that the "
-            f"mean predictions give (a distance of {apart:.2f}, p = {p_value:.1g}), so the "
-            "probabilities are wrong, or rows of a kind that the source lacks lead them"
-        )
-        return source_prior, 0.0, reason
+        return f"EM has not converged in {fitted.n_iter} steps"
+    disagreement = _disagreement(fitted.prior, source_prior, moments)
+    if disagreement is None:
+        return None
+    return (
+        "the shares under which the target's rows are most probable are not those that the mean "
+        f"predictions give ({disagreement}), so the probabilities are wrong, or rows of a kind "
+        "that the source lacks lead them"
+    )
+
+
+def _nearer(
+    fit: CrossFit, source_prior: Floats, moments: MixtureMoments | None, raw: Floats
+) -> Floats | None:
+    """Return posteriors by class densities, where there are any and the moments agree."""
+    if fit.densities is None or moments is None:
+        return None
+    posteriors = fit.densities(raw)
+    found = em_prior(posteriors, source_prior)
+    agree = _disagreement(found.prior, source_prior, moments) is None
+    return posteriors if found.converged and agree else None
+
+
+def _by_likelihood(method: str, source_prior: Floats, posteriors: Floats) -> tuple[Floats, float]:
     if method == "em":
-        return fitted.prior, 0.0, None
-    shrunken = shrunken_prior(probabilities, source_prior)
-    return shrunken.prior, shrunken.strength, None
+        return em_prior(posteriors, source_prior).prior, 0.0
+    shrunken = shrunken_prior(posteriors, source_prior)
+    return shrunken.prior, shrunken.strength
 
 
 def _moments(fit: CrossFit) -> MixtureMoments | None:
@@ -371,18 +445,23 @@ def _moments(fit: CrossFit) -> MixtureMoments | None:
     return moments
 
 
-def _disagreement(prior: Floats, moments: MixtureMoments) -> tuple[float, float]:
-    """Return the distance of a prior by EM from that by moments, and a p-value.
+def _disagreement(prior: Floats, source_prior: Floats, moments: MixtureMoments) -> str | None:
+    """Return how a prior by EM contradicts that by moments, or None if it does not.
 
     Under label shift both estimate the same, and EM is the more certain one (Hausman's test):
-    their difference varies less than the moments do, with whose errors it is compared.
+    their difference varies less than the moments do, with whose errors it is compared. What the
+    moments contradict less than half as much as the source's prior is no worse than that.
     """
     if len(prior) != len(moments.prior):
-        return 0.0, 1.0
-    apart = prior - moments.prior
+        return None
+    difference = prior - moments.prior
+    apart = 0.5 * np.abs(difference).sum()
+    if apart <= max(APART, 0.25 * np.abs(source_prior - moments.prior).sum()):
+        return None
     # The k differences sum to zero.
-    statistic = apart @ np.linalg.pinv(moments.covariance, rcond=1e-10, hermitian=True) @ apart
-    return float(0.5 * np.abs(apart).sum()), float(chi2.sf(statistic, len(prior) - 1))
+    precision = np.linalg.pinv(moments.covariance, rcond=1e-10, hermitian=True)
+    p_value = float(chi2.sf(difference @ precision @ difference, len(prior) - 1))
+    return f"a distance of {apart:.2f}, p = {p_value:.1g}" if p_value <= 0.05 else None
 
 
 def _is_unsupported_edge(prior: Floats, source_prior: Floats, probabilities: Floats) -> bool:

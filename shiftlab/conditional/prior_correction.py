@@ -18,6 +18,7 @@ from shiftlab.adapter import Adapter, Facts
 from shiftlab.conditional.contradiction import warn_of_contradictions
 from shiftlab.conditional.estimation import (
     METHODS,
+    CrossFit,
     class_shares,
     cross_fit,
     estimate_prior,
@@ -87,7 +88,10 @@ class PriorCorrection(Adapter):
     method : {"auto", "em", "bbse", "bbse_hard", "rlls", "rlls_hard"}, default="auto"
         "em" maximises the likelihood of the target rows (Saerens; also MLLS), and "auto" does so
         with shrinkage towards the source's prior, the more the weaker the shift is (see
-        `shiftlab.stats.label_shift.shrunken_prior`). "bbse" inverts the confusion matrix of
+        `shiftlab.stats.label_shift.shrunken_prior`). With three to thirty classes, ten rows of
+        each and ``calibration="auto"``, both take the likelihood from densities of each class's
+        predictions (`shiftlab.stats.class_densities`) where these fit held-out rows better than
+        calibrated probabilities do. "bbse" inverts the confusion matrix of
         the held-out probabilities and "rlls" does so with a penalty; "bbse_hard" and
         "rlls_hard" count predicted classes.
     calibration : {"auto", "none", "temperature", "bias_corrected", "vector", "isotonic"}, \
@@ -265,14 +269,12 @@ class PriorCorrection(Adapter):
         fit = cross_fit(predictor, source, tested, self.calibration, self.cv, rng)
         self.calibration_: Calibration = fit.calibration
         counted = target.take(standing_rows(target.n_rows, rng, most=COUNTED_ROWS))
-        calibrated = self.calibration_(probabilities_of(self.estimator_, counted.X, classes))
-        found = estimate_prior(
-            self.method, fit, source, self.source_prior_, tested, calibrated, rng
-        )
+        raw = probabilities_of(self.estimator_, counted.X, classes)
+        found = estimate_prior(self.method, fit, source, self.source_prior_, tested, raw, rng)
         self.prior_, self.refused_ = found.prior, found.refused
         self.strength_, self.label_shift_fit_ = found.strength, found.fit
         self.weights_ = self.prior_ / self.source_prior_
-        self._keep_for_interval(fit, calibrated, rng)
+        self._keep_for_interval(fit, raw, found.posteriors, rng)
         if found.refused is not None:
             warnings.warn(
                 f"PriorCorrection keeps the source's prior: {found.refused}",
@@ -288,16 +290,20 @@ class PriorCorrection(Adapter):
 
     # -- how certain it is ----------------------------------------------------------------------
 
-    def _keep_for_interval(self, fit: Any, calibrated: Any, rng: np.random.RandomState) -> None:
+    def _keep_for_interval(
+        self, fit: CrossFit, raw: Any, posteriors: Any, rng: np.random.RandomState
+    ) -> None:
         """Keep at most a few thousand rows of each side, for when the interval is asked for."""
         rows = standing_rows(len(fit.codes), rng)
-        target_rows = standing_rows(len(calibrated), rng)
-        self._sample = {
-            "probabilities": fit.probabilities[rows],
+        target_rows = standing_rows(len(raw), rng)
+        calibrated = posteriors is None
+        of_target = fit.calibration(raw) if calibrated else posteriors
+        self._sample: dict[str, Any] = {
+            "probabilities": (fit.probabilities if calibrated else fit.posteriors)[rows],
             "codes": fit.codes[rows],
             "weight": None if fit.weight is None else fit.weight[rows],
-            "target_probabilities": calibrated[target_rows],
-            "sizes": (len(fit.codes), len(calibrated)),
+            "target_probabilities": of_target[target_rows],
+            "sizes": (len(fit.codes), len(raw)),
         }
         self._interval_seed = int(rng.randint(2**31 - 1))
         self._interval: NDArray[np.float64] | None = None

@@ -322,8 +322,8 @@ def _estimated_prior(
     fit = cross_fit(classifier, source, tested, "auto", 5, rng)
     classes = np.unique(source.y)
     fitted = fit_estimator(classifier, source)
-    calibrated = fit.calibration(probabilities_of(fitted, X, classes))
-    found = estimate_prior("auto", fit, source, source_prior, tested, calibrated, rng)
+    raw = probabilities_of(fitted, X, classes)
+    found = estimate_prior("auto", fit, source, source_prior, tested, raw, rng)
     if found.refused is not None:
         warnings.warn(
             f"Resample: target_prior='estimated' keeps the source's prior: {found.refused}",

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from shiftlab.feature_space.images import to_common_images
+
 from ..domain import Domain
 from .cards import read_card
-from .images import to_common_images
 from .raw import Split
 from .sources import DIGITS5, Kind, Resolved, Source, resolve
 

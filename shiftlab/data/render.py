@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from shiftlab.feature_space.images import LUMA
+
 from .glyphs import GlyphBank
-from .images import LUMA
 from .raw import RawDigits
 from .warp import blur, glyph_maps, sample_glyphs, smooth_fields
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import resize_matrix
+from shiftlab.feature_space.images import resize_matrix
 
 __all__ = ["blur", "glyph_maps", "sample_glyphs", "smooth_fields"]
 

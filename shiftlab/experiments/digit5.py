@@ -22,7 +22,7 @@ from shiftlab.experiments.methods import METHODS, Method, Transfer
 from shiftlab.experiments.names import did_you_mean
 from shiftlab.experiments.resume import RESULTS, Watch, run_unfinished, versions
 from shiftlab.experiments.seeds import derive_seed
-from shiftlab.experiments.settings import Digit5Settings, short_hash
+from shiftlab.experiments.settings import REST, Digit5Settings, parts_of, short_hash
 
 if TYPE_CHECKING:
     from shiftlab.data import DigitSource
@@ -173,20 +173,22 @@ def plan_digit5(
     cells: list[Task] = []
     for seed in range(settings.seeds):
         paths: dict[str, Path] = {}
-        for domain in settings.domains:
-            path = trained_net(out, settings, domain, records[domain].kind, seed)
-            paths[domain] = path
-            nets.append(Task(str(path), _Net(study, settings, root, domain, seed, path)))
+        pooled = [_sample(s, t) for s, t in settings.pairs if s == REST]
+        for name in (*settings.domains, *pooled):
+            path = trained_net(out, settings, name, _kind(records, name), seed)
+            paths[name] = path
+            nets.append(Task(str(path), _Net(study, settings, root, name, seed, path)))
         for source, target in settings.pairs:
+            sample = _sample(source, target)
             for method in settings.methods:
-                kinds = {"source": records[source].kind, "target": records[target].kind}
+                kinds = {"source": _kind(records, sample), "target": records[target].kind}
                 facts = {
                     "settings": short_hash(settings.result()),
                     "data": data,
                     "source_data": settings.source_data,
                     "source_kind": kinds["source"],
                     "target_kind": kinds["target"],
-                    "source_stand_in": bool(records[source].stand_in),
+                    "source_stand_in": any(records[d].stand_in for d in _domains(sample)),
                     "target_stand_in": bool(records[target].stand_in),
                 }
                 key = f"{source}:{target}:{method}:{seed}:" + short_hash(
@@ -208,8 +210,25 @@ def plan_digit5(
                 )
                 # Both networks, whichever the method starts from: the ceiling needs the target's
                 # anyway, and by then the target's images are in the cache.
-                cells.append(Task(key, cell, needs=(str(paths[source]), str(paths[target]))))
+                cells.append(Task(key, cell, needs=(str(paths[sample]), str(paths[target]))))
     return nets + cells
+
+
+_REST_OF = "rest-of-"
+
+
+def _sample(source: str, target: str) -> str:
+    """Name what is drawn for a source: a domain, or all but the target."""
+    return _REST_OF + target if source == REST else source
+
+
+def _domains(sample: str) -> tuple[str, ...]:
+    target = sample.removeprefix(_REST_OF)
+    return (sample,) if target == sample else parts_of(REST, target)
+
+
+def _kind(records: Mapping[str, Any], sample: str) -> str:
+    return "+".join(sorted({records[domain].kind for domain in _domains(sample)}))
 
 
 def trained_net(out: Path, settings: Digit5Settings, domain: str, kind: str, seed: int) -> Path:
@@ -236,6 +255,7 @@ def run_digit5(
 
     A seed draws ``n_train`` training images of the source and of the target and ``n_test``
     test images of the target; the draw of a domain depends on domain, split and seed alone.
+    The source "rest" is the training images of the four domains that are not the target.
     One network is trained a domain and seed, kept as a checkpoint, and shared by all cells.
     Methods see the test images, never their labels; networks keep their last epoch.
     ``source-only`` is the source's network on the target, ``target-supervised`` the target's.
@@ -335,9 +355,10 @@ def _do(task: _Net | _Cell) -> dict[str, Any]:
 
 def _measure(cell: _Cell, started: float) -> dict[str, Any]:
     method = cell.study.methods[cell.method]
-    source, target = (_draw(cell, name, "train") for name in (cell.source, cell.target))
+    sample = _sample(cell.source, cell.target)
+    source, target = (_draw(cell, name, "train") for name in (sample, cell.target))
     test = _draw(cell, cell.target, "test")
-    owner = cell.target if method.net == "target" else cell.source
+    owner = cell.target if method.net == "target" else sample
     curves: dict[str, Any] = {}
     predicted = method.predict(
         Transfer(
@@ -394,7 +415,13 @@ def _draw(task: _Net | _Cell, domain: str, split: str) -> Domain:
 def draw_digits(
     study: Study, settings: Digit5Settings, root: str | None, domain: str, split: str, seed: int
 ) -> Domain:
-    """Draw a domain's images of one seed, in random order, as all cells of a study do."""
+    """Draw a domain's images of one seed, in random order, as all cells of a study do.
+
+    ``rest-of-mnist`` is the draws of the four others, as sources of one domain.
+    """
+    if len(names := _domains(domain)) > 1:
+        parts = [draw_digits(study, settings, root, name, split, seed) for name in names]
+        return Domain.concat(parts)
     everything = _load_cached(study, domain, split, settings, root)
     order = np.random.RandomState(derive_seed("draw", domain, split, seed))
     n = settings.n_train if split == "train" else settings.n_test

@@ -142,12 +142,30 @@ def _finetune(transfer: Transfer) -> NDArray[Any]:
 
 def _deep(name: str, transfer: Transfer) -> NDArray[Any]:
     """Train a new network on both domains, for as long as that of the source was trained."""
+    return _adapted(transfer, name, epochs=transfer.settings.epochs)
+
+
+def _from_trained(name: str, transfer: Transfer) -> NDArray[Any]:
+    """Go on from the source's network for half as long as it was trained."""
+    epochs = max(1, transfer.settings.epochs // 2)
+    return _adapted(transfer, name, transfer.net, pretrain_epochs=0, epochs=epochs)
+
+
+def _tent(transfer: Transfer) -> NDArray[Any]:
+    return _adapted(transfer, "TENT", transfer.net, pretrain_epochs=0)
+
+
+def _dirt_t(transfer: Transfer) -> NDArray[Any]:
+    """Train by VADA for as long as others train, and go on for half as long."""
+    epochs = transfer.settings.epochs
+    return _adapted(transfer, "DIRTT", pretrain_epochs=epochs, epochs=max(1, epochs // 2))
+
+
+def _adapted(transfer: Transfer, name: str, *backbone: Any, **settings: Any) -> NDArray[Any]:
     import shiftlab
 
     model = getattr(shiftlab, name)(
-        epochs=transfer.settings.epochs,
-        checkpoint=transfer.checkpoint,
-        random_state=transfer.seed,
+        *backbone, checkpoint=transfer.checkpoint, random_state=transfer.seed, **settings
     )
     model.fit(transfer.source, transfer.target)
     transfer.keep(model.net_)
@@ -157,10 +175,25 @@ def _deep(name: str, transfer: Transfer) -> NDArray[Any]:
 METHODS: Mapping[str, Method] = {
     "source-only": Method(_from_net),
     "coral": Method(_coral),
+    "adabn": Method(partial(_deep, "AdaBN")),
     "deep-coral": Method(partial(_deep, "DeepCORAL")),
+    "dan": Method(partial(_deep, "DAN")),
+    "jan": Method(partial(_deep, "JAN")),
+    "afn": Method(partial(_deep, "AFN")),
+    "deep-jdot": Method(partial(_deep, "DeepJDOT")),
+    "m3sda": Method(partial(_deep, "M3SDA")),
     "dann": Method(partial(_deep, "DANN")),
     "cdan": Method(partial(_deep, "CDAN")),
+    "adda": Method(partial(_from_trained, "ADDA")),
+    "mcd": Method(partial(_deep, "MCD")),
+    "mdd": Method(partial(_deep, "MDD")),
     "mcc": Method(partial(_deep, "MCC")),
+    "vada": Method(partial(_deep, "VADA")),
+    "dirt-t": Method(_dirt_t),
+    "tent": Method(_tent),
+    "shot": Method(partial(_from_trained, "SHOT")),
+    "self-ensembling": Method(partial(_deep, "SelfEnsembling")),
+    "adamatch": Method(partial(_deep, "AdaMatch")),
     "deep-adapt": Method(partial(_deep, "DeepAdapt")),
     "finetune": Method(_finetune, target_labels="few"),
     "target-supervised": Method(_from_net, target_labels="all", net="target"),

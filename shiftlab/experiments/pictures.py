@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.experiments.report import figure_uri
+from shiftlab.experiments.settings import REST
 from shiftlab.experiments.tables import methods_of, summarise
 from shiftlab.stats.ranks import cliques, critical_difference, mean_ranks
 
@@ -84,6 +85,8 @@ def pair_to_show(rows: Rows) -> tuple[tuple[str, str], str] | None:
     for row in rows:
         pair = (row["source"], row["target"])
         floor = _cell(rows, pair, _FLOOR)
+        if row["source"] == REST:  # four sources at once
+            continue
         if "history" in row and floor is not None and "predicted" in floor:
             gain = float(row["accuracy"]) - float(floor["accuracy"])
             gains.setdefault(row["method"], {}).setdefault(pair, gain)

@@ -136,7 +136,7 @@ def judge_case(payload: tuple[str, str, str, int, dict[str, Any], str | None]) -
                 }
             except (ValueError, np.linalg.LinAlgError) as error:
                 methods[name] = {"error": str(error).split("\n")[0]}
-        if seed == 0 and not case.shown.any():
+        if group != "shifts":
             candidates = {"source-only": ground.baseline} | pool
             for name in [n for n in candidates if "accuracy" in methods[n]]:
                 methods[name]["scores"] = _scores(judge, name, candidates[name])

@@ -140,7 +140,7 @@ def _shift(family: str, kind: str, seed: int, settings: Any) -> Case:
         shown = np.zeros(n, dtype=bool)
         shown[rng.choice(n, int(settings["target_labels"]), replace=False)] = True
     # no line tells the classes of the second family apart
-    trees = ExtraTreesClassifier(100, min_samples_leaf=3, random_state=0)
+    trees = ExtraTreesClassifier(30, min_samples_leaf=3, random_state=0)
     return _case(source, target, shown=shown, estimator=trees if family == "nonlinear" else None)
 
 

@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ALL_PAIRS", "ALWAYS", "DIGIT_DOMAINS", "Digit5Settings", "read_pairs"]
+__all__ = [
+    "ALL_PAIRS",
+    "ALWAYS",
+    "DIGIT_DOMAINS",
+    "REST",
+    "Digit5Settings",
+    "parts_of",
+    "read_pairs",
+]
 
 DIGIT_DOMAINS = ("mnist", "mnist_m", "usps", "svhn", "synth")
 ALL_PAIRS = tuple((s, t) for s in DIGIT_DOMAINS for t in DIGIT_DOMAINS if s != t)
+# As a source: all other domains, each a source of its own.
+REST = "rest"
 # The two rows that every table has: the floor and the ceiling.
 ALWAYS = ("source-only", "target-supervised")
 
@@ -33,7 +43,7 @@ class Digit5Settings:
     Parameters
     ----------
     pairs : tuple of (str, str), default=all 20
-        Source and target of each transfer.
+        Source and target of each transfer. The source "rest" is all four other domains.
     methods : tuple of str, default=("source-only", "coral", "finetune", "target-supervised")
         Rows of the table. "source-only" and "target-supervised" are added when absent.
     seeds : int, default=3
@@ -165,7 +175,7 @@ class Digit5Settings:
     @property
     def domains(self) -> tuple[str, ...]:
         """All domains of the pairs, each once, in the order of Digit-5."""
-        named = {d for pair in self.pairs for d in pair}
+        named = {d for s, t in self.pairs for d in (*parts_of(s, t), t)}
         return tuple(d for d in DIGIT_DOMAINS if d in named)
 
     def training(self) -> dict[str, Any]:
@@ -177,6 +187,27 @@ class Digit5Settings:
         """Return what a cell's result depends on, besides data, domains, method and seed."""
         fields = (f.name for f in dataclasses.fields(self) if f.name not in _CHOICE)
         return {"protocol": _PROTOCOL, **{name: getattr(self, name) for name in fields}}
+
+
+def parts_of(source: str, target: str) -> tuple[str, ...]:
+    """Return the domains that a source is made of.
+
+    Parameters
+    ----------
+    source, target : str
+        A pair.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> from shiftlab.experiments.settings import parts_of
+    >>> parts_of("usps", "mnist"), parts_of("rest", "mnist")
+    (('usps',), ('mnist_m', 'usps', 'svhn', 'synth'))
+    """
+    return tuple(d for d in DIGIT_DOMAINS if d != target) if source == REST else (source,)
 
 
 _COUNTS = ("seeds", "n_train", "n_test", "labels_per_class", "size", "epochs", "finetune_epochs")
@@ -194,7 +225,8 @@ def read_pairs(pairs: str | Iterable[str | tuple[str, str]]) -> tuple[tuple[str,
     Parameters
     ----------
     pairs : str or iterable of str or (str, str)
-        ``"all"``, ``"mnist:usps,svhn:mnist"``, ``["mnist:usps"]`` or ``[("mnist", "usps")]``.
+        ``"all"``, ``"mnist:usps,svhn:mnist"``, ``["mnist:usps"]`` or ``[("mnist", "usps")]``;
+        ``"rest:usps"`` for four sources at once.
 
     Returns
     -------
@@ -225,9 +257,10 @@ def read_pairs(pairs: str | Iterable[str | tuple[str, str]]) -> tuple[tuple[str,
         if len(parts) != 2:
             raise ValueError(f"a pair is source:target, for example mnist:usps; got {pair!r}")
         for name in parts:
-            if name not in DIGIT_DOMAINS:
+            if name not in DIGIT_DOMAINS and (name, parts[0]) != (REST, REST):
                 raise ValueError(
-                    f"unknown domain {name!r}; the domains are {', '.join(DIGIT_DOMAINS)}"
+                    f"unknown domain {name!r}; the domains are {', '.join(DIGIT_DOMAINS)}, and "
+                    "rest as a source"
                 )
         if parts[0] == parts[1]:
             raise ValueError(f"source and target of a pair must differ, got {pair!r}")

@@ -143,6 +143,10 @@ class CorrelationMap(TwoSpaces):
     >>> model = CorrelationMap(LogisticRegression(), paired=(A[:100], B[:100]))
     >>> model.fit((A[100:200], y[100:200]), B[200:]).score(B[200:], y[200:]) > 0.95
     True
+    >>> noise = rng.normal(size=(200, 4))  # a source of noise teaches nothing
+    >>> model = CorrelationMap(LogisticRegression(), paired=(noise[:100], B[:100]))
+    >>> model.fit((noise[100:], y[100:200]), B[200:]).score(B[200:], y[200:]) < 0.7
+    True
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -17,6 +17,7 @@ from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.feature_space.column_report import ColumnReport
 from shiftlab.feature_space.completion import Completion, assemble, column_names, select_columns
+from shiftlab.feature_space.images import to_common_images
 from shiftlab.feature_space.matching import BY_CONTENT, Column, Match
 from shiftlab.feature_space.pairing import Pairing, check_names
 from shiftlab.feature_space.units import BY_DISTRIBUTION, Conversion, choose_conversion
@@ -64,10 +65,10 @@ class SchemaAlignment(Adapter):
     the differences between columns: read ``summary()``. Measured on 200 corruptions of five
     tables: see ``experiments/schema``.
 
-    Arrays without names and with equally many columns are matched by position; sparse matrices and
-    images pass unchanged. Missing values pass, unless ``X`` is an array and the estimator
-    takes none. Time O(n d log n + n d^2) on at most 10,000 rows a side, O(m_s m_t d) for the m
-    columns that no name matches.
+    Arrays without names and with equally many columns are matched by position; sparse matrices pass
+    unchanged; images of the target get the source's size and channels. Missing values pass, unless
+    ``X`` is an array and the estimator takes none. Time O(n d log n + n d^2) on at most 10,000 rows
+    a side, O(m_s m_t d) for the m columns that no name matches.
 
     Parameters
     ----------
@@ -183,8 +184,13 @@ class SchemaAlignment(Adapter):
         self._added: dict[str, str] = {}
         self._order: list[str] = []
         self.target_weight_ = None
+        self._shape: tuple[int, ...] | None = None
         if source.is_image or source.is_sparse:
             self.report_, self._columns = [], []
+            if source.is_image and source.shape[1:] != target.shape[1:]:
+                self._shape = source.shape[1:]
+                ours, theirs = (" x ".join(map(str, d.shape[1:])) for d in (source, target))
+                self.report_ = [ColumnReport(ours, theirs, "images, resized and in its channels")]
             return source
         pairing = Pairing(source, target, self.mapping or {}, self.min_confidence)
         if isinstance(self.units, Mapping):
@@ -240,6 +246,10 @@ class SchemaAlignment(Adapter):
         return Domain.concat([ours, _like(theirs, ours)])
 
     def _transform_target(self, target: Domain) -> Domain:
+        if self._shape is not None:
+            channels: Any = self._shape[2] if len(self._shape) == 3 else 1
+            images = to_common_images(target.X, (self._shape[0], self._shape[1]), channels)
+            return target.with_(X=images.reshape(len(images), *self._shape))
         if not self._columns:  # images and sparse matrices
             return target
         if not self._order:  # nothing was imputed or added
@@ -455,11 +465,17 @@ def _check_kinds(source: Domain, target: Domain) -> None:
         raise ValueError(
             f"SchemaAlignment: the source is {a} but the target is {b}; pass both as the same kind"
         )
-    if source.is_image or target.is_image:
-        if source.shape[1:] != target.shape[1:]:
+    if source.is_image != target.is_image:
+        a, b = ("images" if d.is_image else "columns" for d in (source, target))
+        raise ValueError(
+            f"SchemaAlignment: the source holds {a} but the target {b}; describe the images by "
+            "features first"
+        )
+    if source.is_image:
+        if any(len(d.shape) == 4 and d.shape[3] not in (1, 3) for d in (source, target)):
             raise ValueError(
-                f"SchemaAlignment: images of the source have shape {source.shape[1:]} but those "
-                f"of the target {target.shape[1:]}; bring them to one size and number of channels"
+                f"SchemaAlignment: images must have 1 or 3 channels; got shapes {source.shape[1:]} "
+                f"and {target.shape[1:]}"
             )
         return
     if source.is_sparse and source.n_features != target.n_features:

@@ -62,6 +62,8 @@ class TwoSpaces(Adapter):
         if target.n_labelled == 0 or source.n_labelled == 0:
             return mapped
         known = self._mapped(target.labelled_part(), self._map_target).with_(name="target")
+        if mapped.is_sparse != known.is_sparse:  # one side was given sparse
+            known = known.with_(X=sp.csr_matrix(known.X) if mapped.is_sparse else known.X.toarray())
         if self.estimator is None or weight_keyword(self.estimator):
             ours, theirs = (
                 np.ones(d.n_rows) if d.weight is None else d.weight for d in (mapped, known)

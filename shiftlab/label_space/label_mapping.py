@@ -18,6 +18,8 @@ __all__ = ["LabelMapping", "label_affinity", "resolved_label"]
 
 Floats = NDArray[np.float64]
 
+ROWS = 2.0  # labelled target rows that a source label is worth, for it to be no accident
+
 
 def resolved_label(label: Any, mapping: Mapping[Any, Any], ends: set[Any]) -> Any:
     """Follow a mapping from a label to where it ends.
@@ -95,8 +97,10 @@ class LabelMapping(Adapter):
     .. math:: t(s) = \arg\max_t A_{st}, \qquad
               A_{st} = \frac{1}{n_t} \sum_{j:\, y_j = t} \hat P_S(s \mid x_j)
 
-    if that is more than a guess, 1 / k. A label for which it is not keeps its name where the two
-    sides share names, and its rows are left out otherwise. Labelled target rows join the training.
+    if that is more than a guess, 1 / k, or, as a label may be rare in what it merges into, worth
+    two rows and twice its affinity to any other. A label for which it is neither keeps its name
+    where the two sides share names, and its rows are left out otherwise. Labelled target rows join
+    the training.
 
     It helps when both sides name or cut the same things in different ways. It harms when they do
     not mean the same things, and when a mapping is learnt from so few rows that it is luck.
@@ -233,9 +237,13 @@ class LabelMapping(Adapter):
         declared = target.classes is not None
         shared = set(target.label_set().tolist()) & set(names)
         found = {}
+        counts = np.bincount(codes)
         for name, row in zip(names, self.affinity_, strict=True):
-            if row.max() > 1 / len(names) or len(names) == 1:
-                found[name] = labels.tolist()[int(np.argmax(row))]
+            best = int(np.argmax(row))
+            others = np.delete(row, best).max(initial=0.0)
+            clear = counts[best] * row[best] >= ROWS and row[best] >= 2 * others
+            if row[best] > 1 / len(names) or clear or len(names) == 1:
+                found[name] = labels.tolist()[best]
             elif name in shared or (shared and not declared):
                 found[name] = name
         return found

@@ -305,8 +305,7 @@ class OpenSet(Adapter):
     --------
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from shiftlab import OpenSet
-    >>> from shiftlab.label_space.metrics import open_set_scores
+    >>> from shiftlab import OpenSet, open_set_scores
     >>> rng = np.random.default_rng(0)
     >>> centres = np.array([[0, 0], [6, 0], [3, 5]])
     >>> y, yt = np.repeat([0, 1], 200), np.repeat([0, 1, 2], 200)

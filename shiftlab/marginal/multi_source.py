@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods
 from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.supervised import fit_estimator, rows_for
+from shiftlab.validation import check_values
 
 __all__ = ["MultiSource", "sure_mixture"]
 
@@ -103,6 +104,11 @@ class MultiSource(Adapter):
     --------
     M3SDA : One network that brings all sources and the target together.
 
+    References
+    ----------
+    Y. Mansour, M. Mohri, A. Rostamizadeh. Domain adaptation with multiple sources. NeurIPS, 2008.
+    (There the weights are the sources' densities at x, which are not known.)
+
     Examples
     --------
     >>> import numpy as np
@@ -133,6 +139,8 @@ class MultiSource(Adapter):
         self.estimator = estimator
 
     def _adapt(self, source: Domain, target: Domain) -> Domain:
+        for domain in (source, target):
+            check_values(domain, self.estimator, type(self).__name__)
         labelled = source.labelled_part()
         self.models_ = []
         for part in _parts(labelled):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t as t_distribution
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
@@ -16,18 +17,18 @@ from shiftlab.domain import Domain
 from shiftlab.encoding import TableEncoder
 from shiftlab.feature_space.schema_alignment import SchemaAlignment
 from shiftlab.pipeline import make_pipeline
+from shiftlab.selection.assumption import Assumption
 from shiftlab.selection.candidates import (
     assumed,
     default_estimator,
     from_labels,
     unassumed,
 )
-from shiftlab.selection.evidence import Evidence, label_evidence, win_e_value
-from shiftlab.selection.ground import Assumption, Ground
+from shiftlab.selection.evidence import Evidence
+from shiftlab.selection.ground import FEWEST_LABELS, Ground
 from shiftlab.selection.judge import as_candidate
 from shiftlab.selection.outcome import cautions, expected_score, held_out_calibration
 from shiftlab.selection.result import SOURCE_ONLY, AdaptationResult, Candidate
-from shiftlab.selection.safe_adapter import FEWEST_LABELS
 from shiftlab.validation import check_pair, read_source
 
 __all__ = ["adapt"]
@@ -55,8 +56,9 @@ def adapt(
     1. *Diagnose* (`shiftlab.diagnose`). Columns that differ are matched by `SchemaAlignment`; data
        frames become numbers by what their columns hold in the source.
     2. *Labelled target rows*, five or more: adapters that learn from them are cross-validated on
-       them. The best is used if it beats the source-only model in a test that stays valid after
-       choosing (level 10%).
+       them, by the Brier score (numbers: squared error). The best is used if it beats the
+       source-only model in a paired test at level 10%, shared among them; by one standard error
+       where the labels show that what source rows promise does not hold.
     3. *An assumption that stands*: label shift, covariate shift or a map that makes the two
        alike, in this order; see `SafeAdapter`. Each candidate's gain is estimated under it
        from held-out source rows. Of those whose 95% interval lies above 0 the highest lower end
@@ -134,6 +136,8 @@ def adapt(
         )
         tried = _Trials(ground, started, budget)
         decision = _decide(tried, base, seed)
+        if not tried.basis and ground.known is not None:
+            tried.basis = BY_LABELS  # they say what to expect of whatever was kept
         chosen = tried.models[tried.best]
         model = tried.fitted[tried.best]
         if steps:
@@ -351,20 +355,28 @@ def _by_labels(tried: _Trials, base: Any, seed: int) -> str:
     pool = from_labels(base, seed)
     gains = {}
     for name, model in pool.items():
-        gain = tried.run(name, model, ground.target_gain)
+        gain = tried.run(name, model, lambda m, f: ground.target_gain(m, f, soft=True))
         if gain is not None:
             gains[name] = gain
-            seen = label_evidence(gain)
-            tried.found[name] = Candidate(name, "judged by target labels", seen.why, seen.gain)
+            why = f"loss {gain.mean():+.3f} lower on {len(gain)} labelled target rows"
+            tried.found[name] = Candidate(name, "judged by target labels", why, float(gain.mean()))
     if not gains:
         return ""
     best = max(gains, key=lambda n: float(gains[n].mean()))
-    wins, losses = int((gains[best] > 0).sum()), int((gains[best] < 0).sum())
-    # the best of several: each has its share of the level
-    if win_e_value(wins, losses) < len(pool) / LEVEL:
+    n = len(gains[best])
+    error = float(gains[best].std(ddof=1)) / n**0.5
+    changed = ground.labels_refute
+    # the best of several: each has its share of the level. Where the labels show that what the
+    # source says of Y does not hold, the source-only model has no claim to the doubt's benefit
+    needed = 1.0 if changed else float(t_distribution.ppf(1 - LEVEL / len(pool), n - 1))
+    if float(gains[best].mean()) <= needed * error:
         return ""
     tried.best, tried.basis = best, BY_LABELS
-    return f"{best} used: {tried.found[best].why}"
+    because = "which say that Y at equal X has changed, " if changed else ""
+    return (
+        f"{best} used: on {n} labelled target rows, {because}it has a loss of "
+        f"{gains[best].mean():.3f} less (standard error {error:.3f})"
+    )
 
 
 def _by_assumption(tried: _Trials, base: Any, seed: int, known: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from shiftlab.conditional.label_shift_fit import is_label_shift_plausible, label_shift_fit
 from shiftlab.domain import Domain
 from shiftlab.marginal.weighting.classifier import ClassifierWeighting
+from shiftlab.selection.assumption import Assumption, unless_refuted
 from shiftlab.selection.candidates import COMPONENTS, directions
 from shiftlab.selection.evidence import Evidence, remaining_difference
 from shiftlab.selection.judge import Judge
@@ -23,44 +23,18 @@ from shiftlab.stats.performance import label_shift_estimate
 from shiftlab.stats.priors import em_prior
 from shiftlab.validation import numeric_rows
 
-__all__ = ["Assumption", "Ground"]
+__all__ = ["FEWEST_LABELS", "Ground"]
 
 Floats = NDArray[np.float64]
 
+FEWEST_LABELS = 5  # of target rows, to be looked at
 EFFECTIVE_ROWS = 50.0  # that the weighted source has to be worth
 COVERED = 0.9  # share of the target that has to lie within reach of the source
 MATCHED = 0.6  # AUC up to which weights, or a map, count as having made the sides alike
 ROWS = 2000  # of each side, to see what is left
 DIRECTIONS = 2 * COMPONENTS  # in which the rows have to vary for a projection to be a choice
 SKILL = 0.5  # share of the errors of naming the commonest class that the source model avoids
-SHARES = 0.15  # total variation between the class shares of held-out and target predictions
-
-
-@dataclass(frozen=True)
-class Assumption:
-    """What has to hold for held-out source rows to speak for the target.
-
-    Parameters
-    ----------
-    name : str
-        "label shift", "covariate shift" or "feature map".
-    assumes : str
-        In words.
-    plausible : bool
-        Whether the rows leave it standing.
-    why : str
-        What says so.
-    """
-
-    name: str
-    assumes: str
-    plausible: bool
-    why: str
-
-    def evidence(self, found: Estimate | None = None) -> Evidence:
-        """Return this with what it estimates."""
-        gain, interval = (None, None) if found is None else (found.value, found.interval)
-        return Evidence(self.name, self.assumes, self.plausible, self.why, gain, interval)
+SHARES = 0.3  # total variation of predicted class shares; mistakes on a far target move them too
 
 
 class Ground:
@@ -118,7 +92,9 @@ class Ground:
         if not is_label_shift_plausible(fit):
             why = f"no change of the class shares explains the target's X (p = {fit.p_value:.2g})"
             return Assumption(name, assumes, False, why)
-        return Assumption(name, assumes, True, f"test of it: p = {fit.p_value:.2f}")
+        return self._unless_labels_refute(
+            Assumption(name, assumes, True, f"test of it: p = {fit.p_value:.2f}")
+        )
 
     @cached_property
     def covariate_shift(self) -> Assumption:
@@ -144,8 +120,10 @@ class Ground:
         if left > MATCHED:
             why = f"weights leave source and target apart (AUC {left:.2f})"
             return Assumption(name, assumes, False, why)
-        return Assumption(
-            name, assumes, True, f"weights make the source like the target, AUC {left:.2f}"
+        return self._unless_labels_refute(
+            Assumption(
+                name, assumes, True, f"weights make the source like the target, AUC {left:.2f}"
+            )
         )
 
     def feature_map(self, fitted: Any) -> Assumption | None:
@@ -219,6 +197,11 @@ class Ground:
             f"predicted class shares differ by {moved:.0%}",
         )  # fmt: skip
 
+    @property
+    def labels_refute(self) -> bool:
+        """Whether known labels speak against an assumption that the rows alone left standing."""
+        return any(a is not None and a.refuted for a in (self.label_shift, self.covariate_shift))
+
     # -- what follows from them -----------------------------------------------------------------
 
     def assess(self, adapter: Any, fitted: Any) -> list[Evidence]:
@@ -248,6 +231,11 @@ class Ground:
         losses = self.mapped_losses(adapter) if found.plausible else None
         if losses is None:
             return [*seen, found.evidence()]
+        if self.known is not None:
+            met = self._loss(fitted, self.known)
+            found = unless_refuted(found, self.estimate(losses[1], found), met)
+            if not found.plausible:
+                return [*seen, found.evidence()]
         return [*seen, found.evidence(self.estimate(losses[0] - losses[1], found))]
 
     def estimate(self, values: Floats, assumption: Assumption) -> Estimate:
@@ -314,7 +302,7 @@ class Ground:
             self._known[id(adapter)] = adapter, (np.concatenate(losses), proba)
         return self._known[id(adapter)][1]
 
-    def target_loss(self, adapter: Any, fitted: Any) -> Floats:
+    def target_loss(self, adapter: Any, fitted: Any, soft: bool = False) -> Floats:
         """Losses of an adapter on labelled target rows.
 
         An adapter that learns from target labels is fitted without those it is judged on.
@@ -323,6 +311,9 @@ class Ground:
         ----------
         adapter, fitted : Adapter
             Unfitted, and fitted to all of the source and target.
+        soft : bool, default=False
+            Half the Brier score of a row where there are class probabilities: it says more of
+            few rows than whether they were right.
 
         Returns
         -------
@@ -330,19 +321,19 @@ class Ground:
         """
         known = np.flatnonzero(self.target.labelled)
         if adapter._get_facts().target_labels == "none":
-            return self._loss(fitted, self.target.take(known))
+            return self._loss(fitted, self.target.take(known), soft)
         loss = np.zeros(len(known))
         for part in self._target_parts(known):
             mask = self.target.labelled.copy()
             mask[known[part]] = False
             again = clone(adapter).fit(self.source, self.target.with_(labelled=mask).masked())
-            loss[part] = self._loss(again, self.target.take(known[part]))
+            loss[part] = self._loss(again, self.target.take(known[part]), soft)
         return loss
 
-    def target_gain(self, adapter: Any, fitted: Any) -> Floats:
+    def target_gain(self, adapter: Any, fitted: Any, soft: bool = False) -> Floats:
         """Loss of the source-only model less that of an adapter; see `target_loss`."""
         known = self.target.take(np.flatnonzero(self.target.labelled))
-        return self._loss(self.baseline_, known) - self.target_loss(adapter, fitted)
+        return self._loss(self.baseline_, known, soft) - self.target_loss(adapter, fitted, soft)
 
     def share_changed(self, fitted: Any) -> float:
         """Share of the target's rows that an adapter answers differently."""
@@ -377,7 +368,27 @@ class Ground:
         found[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
         return found
 
-    def _loss(self, model: Any, rows: Domain) -> Floats:
+    @cached_property
+    def known(self) -> Domain | None:
+        """The labelled target rows, where there are enough to look at."""
+        rows = np.flatnonzero(self.target.labelled)
+        return self.target.take(rows) if len(rows) >= FEWEST_LABELS else None
+
+    def _unless_labels_refute(self, assumption: Assumption) -> Assumption:
+        """Give up an assumption under which known labels are missed far too often."""
+        if self.known is None:
+            return assumption
+        expected = self.estimate(self.held_out_loss(self.baseline), assumption)
+        return unless_refuted(assumption, expected, self._loss(self.baseline_, self.known))
+
+    def _loss(self, model: Any, rows: Domain, soft: bool = False) -> Floats:
+        if soft and hasattr(model, "predict_proba"):
+            proba, y = np.asarray(model.predict_proba(rows.X)), np.asarray(rows.y)
+            hit = np.asarray(model.classes_)[None, :] == y[:, None]
+            # a class that the model does not know is missed in full
+            return np.asarray(
+                (np.square(proba - hit).sum(axis=1) + ~hit.any(axis=1)) / 2, dtype=np.float64
+            )
         predicted, y = np.asarray(model.predict(rows.X)), np.asarray(rows.y)
         if self.classifies:
             return np.asarray(predicted != y, dtype=np.float64)

@@ -11,7 +11,8 @@ from sklearn.base import clone
 
 from shiftlab.conditional.prior_correction import PriorCorrection
 from shiftlab.diagnosis import Diagnosis
-from shiftlab.selection.ground import Assumption, Ground
+from shiftlab.selection.assumption import Assumption
+from shiftlab.selection.ground import Ground
 from shiftlab.stats.bootstrap import Estimate
 from shiftlab.stats.calibration import Calibration, select_calibration
 from shiftlab.stats.weights import effective_sample_size

@@ -15,12 +15,10 @@ from shiftlab.adapter import Adapter, Facts
 from shiftlab.domain import Domain
 from shiftlab.pipeline import Pipeline, Transform, make_pipeline
 from shiftlab.selection.evidence import Evidence, label_evidence, win_e_value
-from shiftlab.selection.ground import Ground
+from shiftlab.selection.ground import FEWEST_LABELS, Ground
 from shiftlab.selection.judge import as_candidate
 
-__all__ = ["FEWEST_LABELS", "Decision", "SafeAdapter", "decide", "source_only"]
-
-FEWEST_LABELS = 5
+__all__ = ["Decision", "SafeAdapter", "decide", "source_only"]
 
 
 def source_only(model: Any) -> Any:

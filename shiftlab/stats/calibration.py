@@ -18,6 +18,7 @@ __all__ = [
     "calibration_scores",
     "expected_calibration_error",
     "fit_calibration",
+    "held_out_calibration",
     "log_loss",
     "select_calibration",
 ]
@@ -269,6 +270,41 @@ def calibration_scores(
     return scores, curvature
 
 
+def held_out_calibration(
+    probabilities: NDArray[np.floating],
+    codes: NDArray[np.intp],
+    folds: NDArray[np.intp],
+    method: Method,
+    weight: Floats | None = None,
+) -> Floats:
+    """Calibrate each fold by a map that was fitted to the others.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, k)
+        Probabilities of rows that the classifier did not train on.
+    codes : ndarray of shape (n,)
+        Their classes, as columns of ``probabilities``.
+    folds : ndarray of shape (n,)
+        Fold of each row.
+    method : {"none", "temperature", "bias_corrected", "vector", "isotonic"}
+        Which map.
+    weight : ndarray of shape (n,), default=None
+        Row weights, of mean about one.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
+    """
+    held_out = np.empty(probabilities.shape)
+    for fold in np.unique(folds):
+        test, train = folds == fold, folds != fold
+        inside = None if weight is None else weight[train]
+        fitted = fit_calibration(probabilities[train], codes[train], method, inside)
+        held_out[test] = fitted(probabilities[test])
+    return held_out
+
+
 def select_calibration(
     probabilities: NDArray[np.floating],
     codes: NDArray[np.intp],
@@ -301,11 +337,6 @@ def select_calibration(
         return fit_calibration(probabilities, codes, methods[0], weight)
     losses = []
     for method in methods:
-        held_out = np.empty(probabilities.shape)
-        for fold in names:
-            test, train = folds == fold, folds != fold
-            inside = None if weight is None else weight[train]
-            fitted = fit_calibration(probabilities[train], codes[train], method, inside)
-            held_out[test] = fitted(probabilities[test])
+        held_out = held_out_calibration(probabilities, codes, folds, method, weight)
         losses.append(log_loss(held_out, codes, weight))
     return fit_calibration(probabilities, codes, methods[int(np.argmin(losses))], weight)

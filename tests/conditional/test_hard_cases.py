@@ -14,7 +14,6 @@ import shiftlab
 from shiftlab import (
     BalancedWeighting,
     Domain,
-    FineTune,
     InstancePruning,
     JointTransport,
     LabelMapping,
@@ -149,6 +148,20 @@ def test_right_answer_or_one_clear_error(name, case):
         assert (np.diff(np.searchsorted(np.sort(NAMES), model.classes_)) > 0).all()
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_target_of_one_row(name):
+    source, row = draw(1, CASES["unsorted labels"][0]), CENTRES[[1]] + 0.1
+    target = Domain(row, NAMES[[1]]) if name in WITH_TARGET_LABELS else row
+    adapter = ADAPTERS[name]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # most say that one row is little
+        if name == "InstancePruning":
+            with pytest.raises(ValueError, match="needs labelled target rows of at least 2"):
+                adapter.fit(source, target)
+        else:
+            assert adapter.fit(source, target).predict(row) == ["a"]
+
+
 @pytest.mark.parametrize("name", ["auto", "em", "bbse", "rlls_hard"])
 @pytest.mark.parametrize("case", ["the target lacks a class", "the target has one class"])
 def test_a_prior_of_exactly_zero_is_found(name, case):
@@ -180,7 +193,7 @@ def test_numbers_and_booleans_as_labels(name, labels):
 def test_every_adapter_of_classes_is_here():
     here = {type(make()).__name__ for make in ADAPTERS.values()}
     for cls in shiftlab.list_adapters():
-        if cls is FineTune or "classification" not in cls.facts.tasks:
+        if cls.facts.deep or "classification" not in cls.facts.tasks:
             continue  # networks have tests of their own
         if cls.__module__.split(".")[1] in ("conditional", "label_space"):
             assert cls.__name__ in here

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from shiftlab.data import to_common_images
-from shiftlab.data.images import luma, resize_images, resize_matrix
+from shiftlab.feature_space.images import luma, resize_images, resize_matrix
 
 
 @pytest.mark.parametrize(("old", "new"), [(16, 28), (28, 32), (32, 28), (8, 28), (32, 16)])
@@ -71,7 +71,9 @@ def test_input_is_not_changed_and_not_copied_without_need() -> None:
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
-        (np.zeros((2, 4, 4)), {}, "images must be uint8, got float64"),
+        (np.full((2, 4, 4), 200.0), {}, r"uint8, or float in 0..1.*got float64 in 200..200"),
+        (np.zeros((2, 4, 4), np.int64), {}, "got int64"),
+        (np.zeros((2, 4, 4), np.uint8), {"size": (4, 0)}, "size must be a positive integer"),
         (np.zeros((4, 4), np.uint8), {}, r"got \(4, 4\)"),
         (np.zeros((2, 4, 4, 4), np.uint8), {}, r"got \(2, 4, 4, 4\)"),
         (np.zeros((2, 0, 4), np.uint8), {}, "at least one pixel"),
@@ -83,6 +85,18 @@ def test_input_is_not_changed_and_not_copied_without_need() -> None:
 def test_bad_input_is_named(images: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         to_common_images(images, **options)
+
+
+def test_encodings_become_bytes_and_sides_may_differ() -> None:
+    images = np.random.RandomState(0).randint(0, 256, (3, 6, 4)).astype(np.uint8)
+    for other in (images / 255, (images / 255).astype(np.float32), images.astype(np.uint16) * 257):
+        np.testing.assert_array_equal(to_common_images(other, (6, 4)), images)
+    flags = to_common_images(images > 100, (6, 4))
+    np.testing.assert_array_equal(flags, np.where(images > 100, 255, 0))
+    wide = to_common_images(images, (3, 8))
+    assert wide.shape == (3, 3, 8)
+    tall = to_common_images(images.transpose(0, 2, 1), (8, 3))
+    np.testing.assert_array_equal(tall.transpose(0, 2, 1), wide)
 
 
 def test_no_images_stay_no_images() -> None:

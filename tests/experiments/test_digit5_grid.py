@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from shiftlab.experiments import METHODS, Digit5Settings, Method, ResultsStore, run_digit5
 from shiftlab.experiments.digit5 import RESULTS, adapted_net
@@ -138,6 +139,36 @@ def test_hidden_test_labels_change_nothing_but_the_score(tiny, tmp_path):
     assert len(predictions["true"]) == 6
     for a, b in zip(predictions["true"], predictions["permuted"], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_rest_is_four_sources_at_once(tiny, tmp_path):
+    seen = []
+
+    def look(transfer):
+        seen.append(transfer)
+        return transfer.net.predict(transfer.test)
+
+    study = tiny.study(methods={**tiny.TABLE, "slow": Method(look)})
+    settings = tiny.settings(pairs="rest:usps,mnist:usps", seeds=1)
+    rows = run_digit5(settings, out=tmp_path, study=study)
+    assert [(r["source"], r["source_stand_in"]) for r in rows if r["method"] == "slow"] == [
+        ("rest", True),
+        ("mnist", False),
+    ]
+    rest, one = (t.source for t in seen)
+    assert sorted(set(rest.group.tolist())) == ["mnist", "mnist_m", "svhn", "synth"]
+    assert rest.n_rows == 4 * one.n_rows == 160
+    assert_array_equal(rest.X[np.array(rest.group) == "mnist"], one.X)
+    # Its network is trained on all of it, and the target's is the target's.
+    level = rest.X.mean(axis=(1, 2))
+    by_hand = [level[rest.y == c].mean() for c in (0, 1)]
+    assert seen[0].net.means == pytest.approx(by_hand)
+    ceilings = [r["accuracy"] for r in rows if r["method"] == "target-supervised"]
+    assert ceilings[0] == ceilings[1]
+    with pytest.raises(ValueError, match="unknown domain 'rest'"):
+        read_pairs("mnist:rest")
+    with pytest.raises(ValueError, match="rest"):
+        read_pairs("rest:rest")
 
 
 def test_the_draw_depends_on_domain_split_and_seed_alone(tiny, tmp_path):
@@ -329,8 +360,12 @@ def test_the_settings_that_ship_are_the_full_study():
     shipped = Digit5Settings.from_toml(resource_root("experiments") / "digit5" / "config.toml")
     assert (shipped.n_train, shipped.n_test, shipped.seeds) == (5000, 2000, 3)
     assert shipped.pairs == ALL_PAIRS == read_pairs("all")
-    assert set(shipped.methods) == set(METHODS)
+    assert set(shipped.methods) < set(METHODS)
     assert len(ALL_PAIRS) == 20
+    folder = resource_root("experiments") / "digit5"
+    headline = Digit5Settings.from_toml(folder / "headline.toml")
+    assert set(headline.methods) == set(METHODS)
+    assert headline.result() == shipped.result()  # they fill the same tables
 
 
 def test_a_cell_that_was_killed_in_training_goes_on_to_the_same_number(tmp_path, monkeypatch):

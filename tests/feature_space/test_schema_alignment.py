@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from shiftlab import Domain, SchemaAlignment
+from shiftlab import Domain, SchemaAlignment, to_common_images
 from shiftlab.feature_space.matching import name_similarity
 from shiftlab.feature_space.units import conversion_by_name, ks_distance
 
@@ -270,3 +270,20 @@ def test_against_a_target_with_other_columns():
     y = (source["age"] - source["height_cm"]).to_numpy()
     model = SchemaAlignment(LinearRegression()).against(renamed).fit(source, y)
     np.testing.assert_allclose(model.predict(renamed), target["age"] - target["height_cm"])
+
+
+def test_images_get_the_size_and_channels_of_the_source():
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 256, (6, 8, 8), dtype=np.uint8)
+    colour = rng.integers(0, 256, (5, 12, 10, 3), dtype=np.uint8)
+    for source, target in ((gray, colour), (colour, gray), (gray[..., None], colour)):
+        adapter = SchemaAlignment().fit((source, np.arange(len(source)) % 2), target)
+        channels = source.shape[3] if source.ndim == 4 else 1
+        expected = to_common_images(target, source.shape[1:3], channels)
+        np.testing.assert_array_equal(
+            adapter.transform(target), expected.reshape(len(target), *source.shape[1:])
+        )
+        assert "resized" in adapter.summary()
+    assert SchemaAlignment().fit(gray, gray[::-1]).report_ == []
+    with pytest.raises(ValueError, match="the source holds images but the target columns"):
+        SchemaAlignment().fit(gray, np.ones((4, 64)))

@@ -168,22 +168,26 @@ def test_held_out_pairs_keep_what_is_shared_and_no_more():
     assert len(choose_canonical(A, noise, None, None).correlations) == 1  # the least there is
 
 
-def test_pairs_teach_more_than_the_labels_and_pairs_of_noise_do_not():
+@pytest.mark.parametrize("kind", [CorrelationMap, HeterogeneousAugmentation])
+def test_pairs_teach_more_than_the_labels_and_a_source_of_noise_does_not(kind):
     X, _, y = two_views(400, seed=1, noise=3.0, d=30, e=40)
     A, B, _ = two_views(300, seed=7, noise=3.0, d=30, e=40)
-    gains, noises = [], []
+    gains, noises, shuffles = [], [], []
     rng = np.random.default_rng(0)
     for seed in range(5):
         _, Z, w = two_views(300, seed=20 + seed, noise=3.0, d=30, e=40)
         target = few_labels(Z, w, each=1)
         alone = LogisticRegression().fit(Z[target.labelled], w[target.labelled]).score(Z, w)
-        model = CorrelationMap(LogisticRegression(), paired=(A, B)).fit((X, y), target)
-        nothing = CorrelationMap(LogisticRegression(), paired=(rng.normal(size=A.shape), B))
+        model = kind(LogisticRegression(), paired=(A, B)).fit((X, y), target)
+        nothing = kind(LogisticRegression(), paired=(rng.normal(size=A.shape), B))
         nothing.fit((rng.normal(size=X.shape), y), target)
+        shuffled = kind(LogisticRegression(), paired=(A, B)).fit((X, rng.permutation(y)), target)
         gains.append(model.score(Z, w) - alone)
         noises.append(nothing.score(Z, w) - alone)
+        shuffles.append(shuffled.score(Z, w) - alone)
     assert np.mean(gains) > 2 * np.std(gains) / np.sqrt(4)
     assert np.mean(gains) > np.mean(noises) + 0.05
+    assert np.mean(gains) > np.mean(shuffles)
 
 
 def test_a_regression_is_carried_over_by_pairs():
@@ -381,3 +385,25 @@ def test_classes_choose_the_signs_of_the_axes():
         assert model.score(Z, y) > 0.95
     with pytest.raises(ValueError, match="one side are all equal"):
         LinearGaussianMap().fit((np.ones((5, 2)), [0, 1, 0, 1, 0]), Z)
+
+
+# -- what is lacking ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("adapter", "source", "target", "enough"),
+    [
+        (CorrelationMap(), "labels", "none", r"paired=\(A, B\)"),
+        (SharedEmbedding(), "labels", "none", r"labelled target rows.*labelled=mask"),
+        (HeterogeneousAugmentation(), "labels", "none", r"labelled target rows.*labelled=mask"),
+        (SharedEmbedding(), "labels", "other", "One labelled target row a class is enough"),
+        (GromovWasserstein(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+        (CoOptimalTransport(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+        (LinearGaussianMap(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+    ],
+)
+def test_what_is_lacking_is_named_with_what_would_be_enough(adapter, source, target, enough):
+    X, Z, y = two_views(30)
+    given = {"none": Domain(Z), "other": (Z, y + 5)}[target]
+    with pytest.raises(ValueError, match=enough):
+        adapter.fit((X, y) if source == "labels" else X, given)

@@ -78,6 +78,15 @@ def test_a_mapping_is_learnt_from_a_few_labels():
         assert model.affinity_.shape == (4, 3)
 
 
+def test_a_label_that_is_rare_in_what_it_merges_into():
+    """One pet in ten is a dog: less than a guess, but far more than among the others."""
+    y = np.repeat(["car", "cat", "dog", "fish"], [40, 90, 10, 60])
+    X_rare, merged = draw(2, y), np.where(np.isin(y, ["cat", "dog"]), "pet", y)
+    model = LabelMapping(LogisticRegression()).fit((X, Y), Domain(X_rare, merged))
+    assert model.affinity_[2].max() < 0.25
+    assert model.mapping_ == {"car": "car", "cat": "pet", "dog": "pet", "fish": "fish"}
+
+
 def test_labels_without_evidence():
     # Only cars and cats are labelled. Where names are shared the others keep theirs ...
     few = Domain(XT, Y, labelled=np.isin(Y, ["car", "cat"]) & (np.arange(200) < 40))

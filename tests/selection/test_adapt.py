@@ -207,7 +207,7 @@ def wide(n, share, strength, columns, seed):
         (80, 0.2, 0.5, ""),
         (20, 0.3, 0.5, "20 directions"),
         (80, 0.0, 0.5, "too weakly"),
-        (80, 0.2, 0.8, "class shares seem to differ"),
+        (80, 0.2, 0.95, "class shares seem to differ"),
     ],
 )
 def test_pseudo_labels_need_a_model_shares_and_columns_to_spare(columns, strength, share, why):

@@ -37,7 +37,7 @@ def resize_matrix(n_in: int, n_out: int) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> from shiftlab.data.images import resize_matrix
+    >>> from shiftlab.feature_space.images import resize_matrix
     >>> resize_matrix(2, 4).tolist()
     [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
@@ -66,7 +66,7 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab.data.images import luma
+    >>> from shiftlab.feature_space.images import luma
     >>> luma(np.array([[[[255, 0, 0]]]], dtype=np.uint8)).item()
     76
     """
@@ -77,8 +77,8 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    r"""Resize images to ``size`` x ``size`` by antialiased linear interpolation.
+def resize_images(images: NDArray[np.uint8], size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    r"""Resize images by antialiased linear interpolation.
 
     Computes :math:`A_h X A_w^\top` for every image, where the rows of :math:`A` are
     triangle weights whose width grows with the shrinking factor. The result is
@@ -89,27 +89,27 @@ def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     ----------
     images : ndarray of shape (n, H, W) or (n, H, W, C), uint8
         Images; not changed.
-    size : int
-        Height and width of the result in pixels.
+    size : int or tuple of (int, int)
+        Height and width of the result in pixels; a number stands for both.
 
     Returns
     -------
-    ndarray of shape (n, size, size) or (n, size, size, C), uint8
+    ndarray of shape (n, height, width) or (n, height, width, C), uint8
         The input itself when it has that size already.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab.data.images import resize_images
+    >>> from shiftlab.feature_space.images import resize_images
     >>> resize_images(np.full((2, 16, 16), 7, dtype=np.uint8), 28).shape
     (2, 28, 28)
     """
     height, width = images.shape[1:3]
-    if (height, width) == (size, size):
+    new = (size, size) if isinstance(size, int) else size
+    if (height, width) == new:
         return images
-    down = resize_matrix(height, size)
-    across = resize_matrix(width, size)
-    out = np.empty((len(images), size, size, *images.shape[3:]), dtype=np.uint8)
+    down, across = resize_matrix(height, new[0]), resize_matrix(width, new[1])
+    out = np.empty((len(images), *new, *images.shape[3:]), dtype=np.uint8)
     for start in range(0, len(images), _CHUNK):
         rows = slice(start, start + _CHUNK)
         block = images[rows].astype(np.float32)
@@ -121,27 +121,44 @@ def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return out
 
 
+def _as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype == np.bool_:
+        return images.astype(np.uint8) * np.uint8(255)
+    if images.dtype == np.uint16:
+        return _as_uint8(images / 257)
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    if images.dtype.kind != "f" or not (low >= 0 and high <= 1):
+        raise ValueError(
+            "images must be uint8, or float in 0..1, uint16 or truth values; got "
+            f"{images.dtype} in {low:g}..{high:g}"
+        )
+    return _as_uint8(255 * images)
+
+
 def to_common_images(
-    images: NDArray[np.uint8], size: int = 28, channels: Literal[1, 3] = 1
+    images: NDArray[Any], size: int | tuple[int, int] = 28, channels: Literal[1, 3] = 1
 ) -> NDArray[np.uint8]:
-    """Bring images to one size and one number of channels.
+    """Bring images to one size, one number of channels and one encoding.
 
     Every image is *resized*, never padded: the part of the frame that a digit fills
     stays what it was in its own data set, for any ``size``. Gray becomes RGB by
-    repetition, RGB becomes gray by ITU-R BT.601 luma (before the resize).
+    repetition, RGB becomes gray by ITU-R BT.601 luma (before the resize). Truth values, 16 bits and
+    numbers in 0..1 become 0 to 255.
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), uint8
-        Images; not changed.
-    size : int, default=28
+    images : ndarray of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3)
+        Images of uint8, uint16, truth values, or floats in 0..1; not changed.
+    size : int or tuple of (int, int), default=28
         Height and width of the result in pixels.
     channels : {1, 3}, default=1
         Channels of the result.
 
     Returns
     -------
-    ndarray of shape (n, size, size) if ``channels == 1`` else (n, size, size, 3), uint8
+    ndarray of shape (n, height, width) if ``channels == 1`` else (n, height, width, 3), uint8
         Converted images; may share memory with the input when nothing had to change.
 
     Raises
@@ -152,13 +169,11 @@ def to_common_images(
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab.data import to_common_images
+    >>> from shiftlab import to_common_images
     >>> to_common_images(np.zeros((5, 16, 16), dtype=np.uint8), size=28, channels=3).shape
     (5, 28, 28, 3)
     """
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8, got {images.dtype}")
+    images = _as_bytes(np.asarray(images))
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
@@ -169,11 +184,14 @@ def to_common_images(
         raise ValueError(f"images must have at least one pixel, got shape {images.shape}")
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels!r}")
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ValueError(f"size must be a positive integer (pixels), got {size!r}")
+    new = size if isinstance(size, tuple) else (size, size)
+    if len(new) != 2 or any(
+        isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 1 for s in new
+    ):
+        raise ValueError(f"size must be a positive integer (pixels), or two, got {size!r}")
     if channels == 1 and images.ndim == 4:
         images = luma(images)
-    resized = resize_images(images, int(size))
+    resized = resize_images(images, (int(new[0]), int(new[1])))
     if channels == 3 and resized.ndim == 3:
         return np.repeat(resized[..., None], 3, axis=3)
     return resized

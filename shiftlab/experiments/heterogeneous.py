@@ -1,0 +1,324 @@
+"""The study of spaces that differ: digits as pixels and as histograms of gradients.
+
+Run ``python -m shiftlab.experiments.heterogeneous`` in a clone; it rewrites ``results.csv`` and
+the tables in the README of ``experiments/heterogeneous``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from shiftlab.adapter import Adapter
+from shiftlab.domain import Domain
+from shiftlab.experiments.readme import replace_block
+from shiftlab.experiments.seeds import derive_seed
+from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
+from shiftlab.feature_space.correlation_map import CorrelationMap
+from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
+from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
+from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
+from shiftlab.feature_space.shared_embedding import SharedEmbedding
+from shiftlab.files import write_atomically
+
+__all__ = [
+    "Draw",
+    "controls",
+    "describe",
+    "draw_digits",
+    "heterogeneous_block",
+    "main",
+    "run_heterogeneous",
+]
+
+Floats = NDArray[np.float64]
+
+FIELDS = ("scenario", "draw", "method", "source", "accuracy")
+ALONE, BY_PAIRS = "labelled target rows alone", "labelled target rows, mapped by the pairs"
+REAL, NOISE, SHUFFLED = "real", "noise", "shuffled labels"
+METHODS: dict[str, Callable[[Any, Any, int], Adapter]] = {
+    "CorrelationMap": lambda model, paired, seed: CorrelationMap(model, paired=paired),
+    "CorrelationMap (kernel)": lambda model, paired, seed: CorrelationMap(
+        model, paired=paired, kernel="rbf", random_state=seed
+    ),
+    "HeterogeneousAugmentation (pairs)": lambda model, paired, seed: HeterogeneousAugmentation(
+        model, paired=paired
+    ),
+    "HeterogeneousAugmentation": lambda model, paired, seed: HeterogeneousAugmentation(model),
+    "SharedEmbedding": lambda model, paired, seed: SharedEmbedding(model),
+    "GromovWasserstein": lambda model, paired, seed: GromovWasserstein(model, random_state=seed),
+    "CoOptimalTransport": lambda model, paired, seed: CoOptimalTransport(model, random_state=seed),
+    "LinearGaussianMap": lambda model, paired, seed: LinearGaussianMap(model),
+}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one draw gives to the methods, and what it keeps back.
+
+    Parameters
+    ----------
+    source : Domain
+        Rows and labels in the source's space.
+    target : Domain
+        Rows in the target's space; few of their labels are visible.
+    paired : tuple of ndarrays of shape (m, d) and (m, e)
+        Other rows, known in both.
+    test : Domain
+        Other rows of the target with all labels.
+    """
+
+    source: Domain
+    target: Domain
+    paired: tuple[Floats, Floats]
+    test: Domain
+
+
+def describe(images: NDArray[np.uint8], how: str) -> Floats:
+    """Describe images of 16 x 16 pixels.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, 16, 16), uint8
+        Digits.
+    how : {"pixels", "hog"}
+        256 gray values, or 288 numbers: 8 directions in cells of 4 x 4, normalised over 2 x 2.
+
+    Returns
+    -------
+    ndarray of shape (n, 256) or (n, 288)
+    """
+    if how == "pixels":
+        return images.reshape(len(images), -1) / 255.0
+    from skimage.feature import hog
+
+    return np.array(
+        [hog(x, orientations=8, pixels_per_cell=(4, 4), cells_per_block=(2, 2)) for x in images]
+    )
+
+
+def draw_digits(
+    settings: Mapping[str, Any],
+    scenario: Mapping[str, Any],
+    digits: Mapping[str, Domain],
+    seed: int,
+) -> Draw:
+    """Draw rows without overlap; each space is centred and scaled by what is seen without labels.
+
+    Parameters
+    ----------
+    settings, scenario : mapping
+        As in ``experiments/heterogeneous/config.toml``.
+    digits : mapping of str to Domain
+        Images.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    Draw
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [int(settings[key]) for key in ("n_source", "n_target", "n_paired", "n_test")]
+    (name_s, how_s), (name_t, how_t) = scenario["source"], scenario["target"]
+    order = rng.permutation(len(digits[name_t]))
+    if name_s == name_t:
+        mine, order = order[: sizes[0]], order[sizes[0] :]
+    else:
+        mine = rng.permutation(len(digits[name_s]))[: sizes[0]]
+    seen, both, held = np.split(order[: sum(sizes[1:])], np.cumsum(sizes[1:])[:2])
+    y, labels = digits[name_t].y, digits[name_s].y
+    assert y is not None
+    assert labels is not None
+    X = describe(digits[name_s].X[mine], how_s)
+    A = describe(digits[name_t].X[both], how_s)
+    Z, B, T = (describe(digits[name_t].X[rows], how_t) for rows in (seen, both, held))
+    known = np.zeros(len(seen), dtype=bool)
+    for k in np.unique(y):
+        known[np.flatnonzero(y[seen] == k)[: int(settings["labels"])]] = True
+    (X, A), (Z, B, T) = _scaled(X, A), _scaled(Z, B, T)
+    return Draw(
+        Domain(X, labels[mine]),
+        Domain(Z, y[seen], labelled=known),
+        (A, B),
+        Domain(T, y[held]),
+    )
+
+
+def _scaled(first: Floats, *others: Floats) -> list[Floats]:
+    mean = first.mean(axis=0)
+    size = np.sqrt(((first - mean) ** 2).sum(axis=1).mean())
+    return [(X - mean) / size for X in (first, *others)]
+
+
+def controls(draw: Draw, seed: int) -> dict[str, Draw]:
+    """Return the draw, and the same with a source that can teach nothing.
+
+    Parameters
+    ----------
+    draw : Draw
+        Real rows.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    dict of str to Draw
+        "real"; "noise": Gaussian rows in the source's space and on the source's side of the pairs,
+        of the same size, under the source's labels; "shuffled labels": real rows, whose labels are
+        permuted.
+    """
+    rng = np.random.default_rng(seed)
+    X, A = draw.source.X, draw.paired[0]
+    y = draw.source.y
+    assert y is not None
+    noise, noise_pairs = (rng.normal(size=v.shape) / np.sqrt(v.shape[1]) for v in (X, A))
+    return {
+        REAL: draw,
+        NOISE: replace(draw, source=Domain(noise, y), paired=(noise_pairs, draw.paired[1])),
+        SHUFFLED: replace(draw, source=Domain(X, rng.permutation(y))),
+    }
+
+
+def run_heterogeneous(
+    settings: Mapping[str, Any], *, root: str | os.PathLike[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Score every method on every draw, with the real source and with the controls.
+
+    Parameters
+    ----------
+    settings : mapping
+        As in ``experiments/heterogeneous/config.toml``.
+    root : path or None, default=None
+        Folder of the digits; None is what ``SHIFTLAB_DATA`` names.
+
+    Yields
+    ------
+    dict
+        A row of ``results.csv``.
+    """
+    from shiftlab.data import load_digits5
+
+    names = {s[side][0] for s in settings["scenarios"] for side in ("source", "target")}
+    digits = {
+        name: load_digits5(name, "train", size=16, root=root, exclude_shared=False)
+        for name in sorted(names)
+    }
+    for scenario in settings["scenarios"]:
+        for k in range(int(scenario.get("draws", settings["draws"]))):
+            seed = derive_seed("heterogeneous", scenario["name"], k)
+            draw = draw_digits(settings, scenario, digits, seed)
+            row = {"scenario": scenario["name"], "draw": k}
+            for method, source, accuracy in _score(settings, draw, seed):
+                yield {**row, "method": method, "source": source, "accuracy": f"{accuracy:.4f}"}
+
+
+def _score(settings: Mapping[str, Any], draw: Draw, seed: int) -> Iterator[tuple[str, str, float]]:
+    model = LogisticRegression(C=float(settings["penalties"][0]), max_iter=1000)
+    known, test = draw.target.labelled_part(), draw.test
+    for penalty in settings["penalties"]:
+        alone = LogisticRegression(C=float(penalty), max_iter=1000).fit(known.X, known.y)
+        yield f"{ALONE}, C = {penalty:g}", "none", alone.score(test.X, test.y)
+    mapped = CorrelationMap(paired=draw.paired).fit(draw.source, draw.target)
+    by_pairs = model.fit(mapped.transform(known.X), known.y)
+    yield BY_PAIRS, "none", by_pairs.score(mapped.transform(test.X), test.y)
+    for source, given in controls(draw, seed).items():
+        for method, make in METHODS.items():
+            adapter = make(model, given.paired, seed).fit(given.source, given.target)
+            yield method, source, adapter.score(test.X, test.y)
+
+
+def heterogeneous_block(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the results as Markdown tables.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Rows of ``results.csv``.
+
+    Returns
+    -------
+    str
+        For each scenario: means, gains over the better of the target-only models with two
+        standard errors of the paired differences, and what the method shows.
+    """
+    lines: list[str] = []
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        found: dict[tuple[str, str], Floats] = {}
+        for row in rows:
+            if row["scenario"] == scenario:
+                key = (row["method"], row["source"])
+                found[key] = np.append(found.get(key, np.empty(0)), float(row["accuracy"]))
+        alone = max(
+            (v for (method, _), v in found.items() if method.startswith(ALONE) and len(v)),
+            key=lambda v: float(v.mean()),
+        )
+        lines += [
+            f"**{scenario}**, {len(alone)} draws. Labelled target rows alone: {alone.mean():.1%} "
+            f"(the better penalty); mapped by the pairs: {found[BY_PAIRS, 'none'].mean():.1%}.",
+            "",
+            "| method | real source | over target alone | noise source | shuffled labels | "
+            "over the better of these | helps |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for method in METHODS:
+            real, noise, shuffled = (found[method, s] for s in (REAL, NOISE, SHUFFLED))
+            better = noise if noise.mean() > shuffled.mean() else shuffled
+            gains = [_difference(real, other) for other in (alone, better)]
+            helps = "yes" if all(mean > error for mean, error in gains) else "no"
+            cells = [f"{100 * mean:+.1f} ± {100 * error:.1f}" for mean, error in gains]
+            lines.append(
+                f"| {method} | {real.mean():.1%} | {cells[0]} | {noise.mean():.1%} | "
+                f"{shuffled.mean():.1%} | {cells[1]} | {helps} |"
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _difference(a: Floats, b: Floats) -> tuple[float, float]:
+    """Mean of the paired differences, and two standard errors of it."""
+    gap = a - b
+    return float(gap.mean()), float(2 * gap.std(ddof=1) / np.sqrt(len(gap)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study and rewrite its folder.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        ``--folder`` and ``--root``; None reads them from the process.
+    """
+    parser = argparse.ArgumentParser(description="The study of experiments/heterogeneous.")
+    parser.add_argument("--folder", type=Path, default=Path("experiments/heterogeneous"))
+    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
+    given = parser.parse_args(arguments)
+    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=UserWarning)
+        for row in run_heterogeneous(settings, root=given.root):
+            rows.append(row)
+            print(*row.values(), flush=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(given.folder / "results.csv", text.getvalue())
+    replace_block(given.folder / "README.md", heterogeneous_block(rows))
+
+
+if __name__ == "__main__":
+    main()
