@@ -146,7 +146,7 @@ def _rule_lines(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:
         table = {m: found for m, found in table.items() if found}
         if len(table) < 2 or rule_method(labels) not in table:
             continue
-        shared = set.intersection(*(set(found) for found in table.values()))
+        shared = sorted(set.intersection(*(set(found) for found in table.values())))
         means = {m: float(np.mean([found[p] for p in shared])) for m, found in table.items()}
         if not shared:
             continue

@@ -146,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root``, ``--jobs`` and ``--seconds``; None reads them from
-        the process.
+        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--seconds`` and ``--report``; None reads
+        them from the process.
     """
     parser = argparse.ArgumentParser(description="The study of experiments/pretext.")
     parser.add_argument("--folder", type=Path, default=Path("experiments/pretext"))
@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="stop after the cell that ends later")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the tables")
     given = parser.parse_args(arguments)
     settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
     nets = str(given.out / "nets")
@@ -167,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
 
     def choose(done: set[str]) -> list[Task]:
+        if given.report:
+            return []
         return [Task(key, payload) for key, payload in cells.items() if key not in done]
 
     def watch(steps: Any, left: Any, jobs: int) -> Any:

@@ -44,7 +44,8 @@ def fine_tuning_rule(labels_a_class: float) -> dict[str, bool]:
     return {"probe": labels_a_class < _PROBE_BELOW, "head_only": labels_a_class < _HEAD_BELOW}
 
 
-# Labels a class; measured in experiments/few_labels.
+# Labels a class. The first is measured in experiments/few_labels, between 1 and 5; the second is
+# not: with so many labels the head soon forgets where it started.
 _HEAD_BELOW = 2
 _PROBE_BELOW = 100
 
@@ -65,7 +66,11 @@ class FineTune(NetAdapter):
     labels the head is first fitted alone on features that stand still, and
     drawn to where it starts (linear probing, then fine-tuning): a convex
     problem. :func:`fine_tuning_rule` says what the defaults are for how many
-    labels a class; ``experiments/few_labels`` is where that was measured.
+    labels a class; ``experiments/few_labels`` is where that was measured. Over the
+    20 pairs of five digit domains, one seed, accuracy was .60 for the head alone, .53 with
+    all layers tuned after it and .35 from scratch with one label a class, .64, .72
+    and .57 with five, .67, .79 and .64 with ten. Both sides had the same labels there;
+    for new ones the rule is not measured.
 
     It helps when features of the source are useful for the target and some
     target rows have labels; a few a class are enough. It may harm when labels

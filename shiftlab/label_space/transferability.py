@@ -25,9 +25,11 @@ def transferability(
     """Score a network, or features, for the labels of a new task.
 
     Higher is better in each score, and scores compare networks (or layers) on
-    the *same* rows and labels only. None of them needs a training. Which of
-    them goes with the accuracy that fine-tuning then reaches was measured in
-    ``experiments/transferability``.
+    the *same* rows and labels only. None of them needs a training. How well each
+    ranks what fine-tuning then reaches was measured in ``experiments/few_labels``
+    (over sources: LEEP best, where the sources know the target's labels; LogME wrong
+    with one label a class) and ``experiments/transferability`` (over layers: no score
+    says how many to freeze).
 
     Time is O(n d min(n, d)) after one pass of the network.
 

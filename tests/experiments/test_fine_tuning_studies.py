@@ -139,7 +139,7 @@ def test_photographs_of_both_halves_share_no_pixel_and_are_in_the_packages():
         photo_patches("left", 1, size=300)
 
 
-@pytest.mark.parametrize("name", ["off_the_shelf"])
+@pytest.mark.parametrize("name", ["few_labels", "transferability", "off_the_shelf"])
 def test_what_is_committed_is_in_the_readme(name):
     folder = resource_root("experiments") / name
     with (folder / "results.csv").open() as file:
