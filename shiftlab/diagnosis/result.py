@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from shiftlab.diagnosis.explanation import Explanation
 from shiftlab.diagnosis.findings import KINDS, FeatureShift, Finding, Kind, plain
-from shiftlab.diagnosis.recommend import Recommendation, Situation, recommend
+from shiftlab.diagnosis.recommend import Recommendation, recommend
 from shiftlab.diagnosis.shown import Shown
+from shiftlab.diagnosis.situation import Situation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -23,10 +23,10 @@ from shiftlab.diagnosis.features import check_features
 from shiftlab.diagnosis.findings import QUESTIONS, Finding
 from shiftlab.diagnosis.label_space import Labels, compare_label_spaces, read_labels
 from shiftlab.diagnosis.marginal import TESTS_OF_X, stronger
-from shiftlab.diagnosis.recommend import inputs_of, read_situation
 from shiftlab.diagnosis.result import Diagnosis
 from shiftlab.diagnosis.sample import own_random_state
 from shiftlab.diagnosis.schema import compare_schema
+from shiftlab.diagnosis.situation import inputs_of, read_situation
 from shiftlab.diagnosis.text import read_texts
 from shiftlab.domain import Domain
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from shiftlab import diagnose, make_shift
-from shiftlab.diagnosis.recommend import Situation, recommend
+from shiftlab.diagnosis.recommend import recommend
+from shiftlab.diagnosis.situation import Situation
 
 PLAIN = Situation("covariate", False, False, "classification", "dense", 500, 0)
 
