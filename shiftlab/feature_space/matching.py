@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -97,13 +98,33 @@ def read_columns(domain: Domain) -> list[Column]:
             columns.append(Column(str(name), True, _sorted(values), {}))
         else:
             # All rows: a rare category must be renamed as well.
-            counts = Counter(v for v in table[:, j].to_list() if v is not None and v == v)
+            counts = _counts(str(name), table[:, j].to_list())
             shares: dict[str, float] = {}
             for label, count in counts.items():
                 form = normal_form(label)
                 shares[form] = shares.get(form, 0.0) + count / counts.total()
             columns.append(Column(str(name), False, np.empty(0), shares, tuple(counts)))
     return columns
+
+
+def _counts(name: str, values: list[Any]) -> Counter[Any]:
+    """How often each category stands in a column."""
+    try:
+        counts = Counter(v for v in values if v is not None and v == v)
+    except TypeError:
+        kind = next(type(v).__name__ for v in values if v is not None)
+        raise ValueError(
+            f"column {name!r} holds values of type {kind}, which cannot be matched: give their "
+            "parts columns of their own, or drop it"
+        ) from None
+    for value in counts:
+        beyond = isinstance(value, int) and abs(value) > sys.float_info.max
+        if isinstance(value, complex) or beyond:
+            raise ValueError(
+                f"column {name!r} holds {'integers beyond floats' if beyond else 'complex numbers'}"
+                ", which cannot be matched: make them real numbers or text, or drop it"
+            )
+    return counts
 
 
 def _sorted(values: NDArray[Any]) -> Floats:

@@ -287,3 +287,13 @@ def test_images_get_the_size_and_channels_of_the_source():
     assert SchemaAlignment().fit(gray, gray[::-1]).report_ == []
     with pytest.raises(ValueError, match="the source holds images but the target columns"):
         SchemaAlignment().fit(gray, np.ones((4, 64)))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([[1, 2]] * 60, "type list"), ([1j] * 60, "complex"), ([10**400] * 60, "beyond floats")],
+)
+def test_a_column_that_cannot_be_matched_is_named(values, said):
+    frame = pd.DataFrame({"a": np.arange(60.0), "k": pd.Series(values, dtype=object)})
+    with pytest.raises(ValueError, match=rf"column 'k' holds .*{said}"):
+        SchemaAlignment().fit(frame, frame.rename(columns={"k": "zzz"}))
