@@ -77,8 +77,9 @@ class AdaptationSearch(Adapter):
         column), the best 1/f of them on f times as many rows, and so on to all rows. For many
         candidates. Each round has an equal part of the budget and what the ones before it left.
     budget : float, default=None
-        Seconds. No fold is started that would, as long as the longest so far, leave no time
-        for the last fit; candidates not reached are no choice. The first is always finished.
+        Seconds. No fold is started that would, as long as the longest of its name so far, leave
+        no time for the last fit; candidates not reached are no choice. The first is always
+        finished; then every name has its turn before a second point of its grid.
     n_jobs : int, default=None
         Folds at the same time, through the joblib backend that is active.
     resume : path, default=None
@@ -253,10 +254,11 @@ class AdaptationSearch(Adapter):
         if store is not None:
             rows = judge.source.X, judge.source.y, judge.source.weight, judge.target.X
             data = joblib.hash((rows, judge.target.y, repr(judge.validator)))
-        longest = 0.0
+        longest: dict[str, float] = {}
 
         def waiting() -> Iterator[Any]:
-            for place, entry in enumerate(entries):
+            for place in _in_turn(entries):
+                entry = entries[place]
                 for fold, rows in enumerate(judge.folds):
                     if entry.error:
                         break
@@ -264,15 +266,17 @@ class AdaptationSearch(Adapter):
                     if key in done:
                         _note(entry, fold, done[key])
                         continue
-                    if place > 0 and self._late(longest, part):
-                        return
+                    slow = longest.get(entry.name, max(longest.values(), default=0.0))
+                    if place > 0 and self._late(slow, part):
+                        break
                     yield joblib.delayed(_one)(judge, entry.name, entry.model, place, fold, key)
 
         parallel = joblib.Parallel(
             n_jobs=self.n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs"
         )
         for row in parallel(waiting()):
-            longest = max(longest, row["seconds"])
+            name = row["candidate"]
+            longest[name] = max(longest.get(name, 0.0), row["seconds"])
             _note(entries[row["place"]], row["fold"], row)
             if store is not None:
                 store.append(row)
@@ -355,6 +359,19 @@ def _read_candidates(given: Any) -> list[_Entry]:
 def _copied(params: Mapping[str, Any]) -> dict[str, Any]:
     """Copy parameters, so that two candidates never share an estimator."""
     return {name: clone(value, safe=False) for name, value in params.items()}
+
+
+def _in_turn(entries: Sequence[_Entry]) -> list[int]:
+    """Places in the order of the fits: the first of each name, the second of each, and so on.
+
+    So a budget sees every method before many parameters of one, and how long each takes.
+    """
+    seen: dict[str, int] = {}
+    turns = []
+    for entry in entries:
+        seen[entry.name] = seen.get(entry.name, -1) + 1
+        turns.append(seen[entry.name])
+    return sorted(range(len(entries)), key=turns.__getitem__)
 
 
 def _one(judge: Judge, name: str, model: Any, place: int, fold: int, key: str) -> dict[str, Any]:
