@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as t_distribution
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import check_random_state
@@ -38,6 +39,7 @@ Task = Literal["classification", "regression"]
 FOLDS = 3
 LEVEL = 0.1  # of the test with target labels
 BY_LABELS = "target labels"
+POOLED = "BalancedWeighting"  # of the adapters that learn from target labels
 
 
 def adapt(
@@ -58,11 +60,13 @@ def adapt(
     2. *Labelled target rows*, five or more: adapters that learn from them are cross-validated on
        them, by the Brier score (numbers: squared error). The best is used if it beats the
        source-only model in a paired test at level 10%, shared among them; by one standard error
-       where the labels show that what source rows promise does not hold.
+       where the labels show that what source rows promise does not hold. If none does,
+       `BalancedWeighting`, which trains on the labelled rows of both sides, is used in the end
+       where it has a lower loss on them than what follows from the next steps.
     3. *An assumption that stands*: label shift, covariate shift or a map that makes the two
        alike, in this order; see `SafeAdapter`. Each candidate's gain is estimated under it
-       from held-out source rows. Of those whose 95% interval lies above 0 the highest lower end
-       wins; if there is none, the source-only model stays.
+       from held-out source rows. Of those whose gain is shown, as `SafeAdapter` asks, the highest
+       lower end of the 95% interval wins; if there is none, the source-only model stays.
     4. *None stands.* Nothing can be shown then. Where the rows vary in 60 directions or more, the
        source model tells the classes apart, and it sees about the same class shares in the
        target, the mean of self-training and a class-wise aligned projection is used: on such
@@ -316,13 +320,19 @@ def _decide(tried: _Trials, base: Any, seed: int) -> str:
     """Choose, and return why in a sentence; what it rests on stays in ``tried``."""
     ground = tried.ground
     known = ground.target.n_labelled >= FEWEST_LABELS
-    if known:
-        said = _by_labels(tried, base, seed)
-        if said:
-            return said
-    said = _by_assumption(tried, base, seed, known)
+    if not known:
+        return _by_assumption(tried, base, seed, known) or _by_experience(tried, base, seed, known)
+    gains = _label_gains(tried, base, seed)
+    said = _by_labels(tried, gains)
     if said:
         return said
+    said = _by_assumption(tried, base, seed, known) or _by_experience(tried, base, seed, known)
+    return _rather_pooled(tried, gains) or said
+
+
+def _by_experience(tried: _Trials, base: Any, seed: int, known: bool) -> str:
+    """Keep what has done most good on other pairs, where it has something to stand on."""
+    ground = tried.ground
     pool = unassumed(base, seed)
     if pool and not ground.class_structure.plausible:
         why = ground.class_structure.why
@@ -349,26 +359,30 @@ def _decide(tried: _Trials, base: Any, seed: int) -> str:
     return "source-only model kept: nothing can show that adapting helps"
 
 
-def _by_labels(tried: _Trials, base: Any, seed: int) -> str:
-    """Keep the best of the adapters that learn from target labels, if it beats source-only."""
-    ground = tried.ground
-    pool = from_labels(base, seed)
+def _label_gains(tried: _Trials, base: Any, seed: int) -> dict[str, NDArray[np.float64]]:
+    """By how much adapters that learn from target labels lower the Brier score of each."""
     gains = {}
-    for name, model in pool.items():
-        gain = tried.run(name, model, lambda m, f: ground.target_gain(m, f, soft=True))
+    for name, model in from_labels(base, seed).items():
+        gain = tried.run(name, model, lambda m, f: tried.ground.target_gain(m, f, soft=True))
         if gain is not None:
             gains[name] = gain
             why = f"loss {gain.mean():+.3f} lower on {len(gain)} labelled target rows"
             tried.found[name] = Candidate(name, "judged by target labels", why, float(gain.mean()))
+    return gains
+
+
+def _by_labels(tried: _Trials, gains: dict[str, NDArray[np.float64]]) -> str:
+    """Keep the best of the adapters that learn from target labels, if it beats source-only."""
     if not gains:
         return ""
+    ground = tried.ground
     best = max(gains, key=lambda n: float(gains[n].mean()))
     n = len(gains[best])
     error = float(gains[best].std(ddof=1)) / n**0.5
     changed = ground.labels_refute
     # the best of several: each has its share of the level. Where the labels show that what the
     # source says of Y does not hold, the source-only model has no claim to the doubt's benefit
-    needed = 1.0 if changed else float(t_distribution.ppf(1 - LEVEL / len(pool), n - 1))
+    needed = 1.0 if changed else float(t_distribution.ppf(1 - LEVEL / len(gains), n - 1))
     if float(gains[best].mean()) <= needed * error:
         return ""
     tried.best, tried.basis = best, BY_LABELS
@@ -376,6 +390,29 @@ def _by_labels(tried: _Trials, base: Any, seed: int) -> str:
     return (
         f"{best} used: on {n} labelled target rows, {because}it has a loss of "
         f"{gains[best].mean():.3f} less (standard error {error:.3f})"
+    )
+
+
+def _rather_pooled(tried: _Trials, gains: dict[str, NDArray[np.float64]]) -> str:
+    """Train on the labelled rows of both sides, where those of the target do not speak against it.
+
+    It is the source-only model with a few more rows where there is nothing else to be seen, so
+    that it needs no proof.
+    """
+    gain = gains.get(POOLED)
+    if gain is None:
+        return ""
+    rival = 0.0
+    if tried.best != SOURCE_ONLY:
+        model, fitted = tried.models[tried.best], tried.fitted[tried.best]
+        rival = float(tried.ground.target_gain(model, fitted, soft=True).mean())
+    if float(gain.mean()) <= max(rival, 0.0):
+        return ""
+    instead = "" if tried.best == SOURCE_ONLY else f", and {rival:.3f} that of {tried.best}"
+    tried.best, tried.basis, tried.assumption = POOLED, BY_LABELS, None
+    return (
+        f"{POOLED} used: it trains on the labelled rows of both sides, and on the {len(gain)} of "
+        f"the target it lowers the loss by {gain.mean():.3f}{instead}; chance could do as much"
     )
 
 
@@ -404,8 +441,9 @@ def _by_assumption(tried: _Trials, base: Any, seed: int, known: bool) -> str:
         (a for a in (ground.label_shift, ground.covariate_shift) if a is not None and a.plausible),
         None,
     )
-    best = max(shown, key=lambda n: _lower_end(shown[n][0]), default=None)
-    if best is not None and _lower_end(shown[best][0]) > 0:
+    sure = [name for name in shown if shown[name][0].shown]
+    best = max(sure or shown, key=lambda n: _lower_end(shown[n][0]), default=None)
+    if best is not None and sure:
         tried.best, (evidence, tried.assumption) = best, shown[best]
         tried.basis = tried.assumption.name
         return f"{best} used: {evidence.sentence()}"

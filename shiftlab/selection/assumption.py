@@ -39,10 +39,13 @@ class Assumption:
     why: str
     refuted: bool = False
 
-    def evidence(self, found: Estimate | None = None) -> Evidence:
-        """Return this with what it estimates."""
+    def evidence(self, found: Estimate | None = None, brier: Estimate | None = None) -> Evidence:
+        """Return this with what it estimates: the gain, and that of the Brier score."""
         gain, interval = (None, None) if found is None else (found.value, found.interval)
-        return Evidence(self.name, self.assumes, self.plausible, self.why, gain, interval)
+        calibration = None if brier is None else brier.interval
+        return Evidence(
+            self.name, self.assumes, self.plausible, self.why, gain, interval, calibration
+        )
 
 
 def unless_refuted(assumption: Assumption, expected: Estimate, met: Floats) -> Assumption:

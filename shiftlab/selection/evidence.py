@@ -36,6 +36,8 @@ class Evidence:
         not estimated.
     interval : tuple of (float, float) or None, default=None
         Its 95% interval.
+    calibration : tuple of (float, float) or None, default=None
+        The 95% interval by which half the Brier score of the probabilities falls.
     """
 
     name: str
@@ -44,16 +46,33 @@ class Evidence:
     why: str
     gain: float | None = None
     interval: tuple[float, float] | None = None
+    calibration: tuple[float, float] | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a gain is shown: certain, or expected where the Brier score surely falls.
+
+        The Brier score sees a row move towards its class before it crosses the border: the same
+        rows say more by it. By itself it could fall where accuracy does not rise.
+        """
+        if self.gain is None or self.interval is None:
+            return False
+        surely = (self.interval, self.calibration or self.interval)
+        return self.gain > 0 and max(low for low, _ in surely) > 0
 
     def sentence(self) -> str:
         """Say what adapting changes, and on which assumption."""
         assert self.gain is not None
         assert self.interval is not None
         low, high = (100 * v for v in self.interval)
-        return (
+        said = (
             f"if {self.assumes}, which stands ({self.why}), adapting changes the score in the "
             f"target by {100 * self.gain:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
         )
+        if self.shown and low <= 0 and self.calibration is not None:
+            low, high = self.calibration
+            said += f", and half the Brier score falls by {low:.3f} to {high:.3f}"
+        return said
 
 
 def label_evidence(gain: ArrayLike) -> Evidence:

@@ -223,20 +223,25 @@ class Ground:
                 continue
             if assumption.plausible:
                 gain = self.held_out_loss(self.baseline) - self.held_out_loss(adapter)
-                return [*seen, assumption.evidence(self.estimate(gain, assumption))]
+                brier = [self.held_out_brier(model) for model in (self.baseline, adapter)]
+                found = self.estimate(gain, assumption)
+                if brier[0] is None or brier[1] is None:
+                    return [*seen, assumption.evidence(found)]
+                falls = self.estimate(brier[0] - brier[1], assumption)
+                return [*seen, assumption.evidence(found, falls)]
             seen.append(assumption.evidence())
-        found = self.feature_map(fitted)
-        if found is None:
+        alike = self.feature_map(fitted)
+        if alike is None:
             return seen
-        losses = self.mapped_losses(adapter) if found.plausible else None
+        losses = self.mapped_losses(adapter) if alike.plausible else None
         if losses is None:
-            return [*seen, found.evidence()]
+            return [*seen, alike.evidence()]
         if self.known is not None:
             met = self._loss(fitted, self.known)
-            found = unless_refuted(found, self.estimate(losses[1], found), met)
-            if not found.plausible:
-                return [*seen, found.evidence()]
-        return [*seen, found.evidence(self.estimate(losses[0] - losses[1], found))]
+            alike = unless_refuted(alike, self.estimate(losses[1], alike), met)
+            if not alike.plausible:
+                return [*seen, alike.evidence()]
+        return [*seen, alike.evidence(self.estimate(losses[0] - losses[1], alike))]
 
     def estimate(self, values: Floats, assumption: Assumption) -> Estimate:
         """Mean of a value of held-out rows in the target, if an assumption holds.
@@ -288,6 +293,14 @@ class Ground:
     def held_out_probabilities(self, adapter: Any) -> Floats | None:
         """Class probabilities of the same rows, shape (n, k); None where it has none."""
         return self._held_out(adapter)[1]
+
+    def held_out_brier(self, adapter: Any) -> Floats | None:
+        """Half the Brier scores of the same rows; None where there are no probabilities."""
+        found = self._held_out(adapter)[1]
+        if found is None:
+            return None
+        hit = np.arange(found.shape[1])[None, :] == self.codes[:, None]
+        return np.asarray(np.square(found - hit).sum(axis=1) / 2)
 
     def _held_out(self, adapter: Any) -> tuple[Floats, Floats | None]:
         # the adapter is kept beside its numbers, so that no other can get its id

@@ -120,10 +120,10 @@ def decide(ground: Ground, adapter: Any, fitted: Any, alpha: float) -> Decision:
         tried = "; ".join(e.why for e in seen) or "nothing could be tested"
         why = f"nothing can show that adapting helps ({tried}); label some target rows"
         return Decision(False, why, seen)
-    if last.interval[0] > 0 and against:
+    if last.shown and against:
         why = f"{last.sentence()}, but the labelled target rows speak against it"
         return Decision(False, why, seen)
-    return Decision(last.interval[0] > 0, last.sentence(), seen)
+    return Decision(last.shown, last.sentence(), seen)
 
 
 class SafeAdapter(Adapter):
@@ -140,10 +140,12 @@ class SafeAdapter(Adapter):
     3. *Feature map*: neither holds, and the adapter's map makes source and target alike: it
        explains the whole change of X. The gain is measured on mapped source rows.
 
-    The adapted model is used if the 95% interval of the gain lies above 0. If no assumption
-    stands, it is not used: nothing could show that it helps. With five or more labelled target
-    rows these come first, as a test that may be looked at after each further label; where it is
-    undecided, and the labels do not speak against adapting, the above goes on.
+    The adapted model is used if the 95% interval of the gain lies above 0, or, in the first two,
+    if the gain is positive and that interval of the fall of the Brier score, which the same rows
+    tell more surely, lies above 0. If no assumption stands, it is not used: nothing could show
+    that it helps. With five or more labelled target rows these come first, as a test that may be
+    looked at after each further label; where it is undecided, and the labels do not speak
+    against adapting, the above goes on.
 
     It costs gains that cannot be shown: where all assumptions fail, as with words of another topic,
     an adapter may still help. No rule without target labels can be right always: covariate shift

@@ -25,6 +25,7 @@ from shiftlab.store import ResultsStore
 
 __all__ = ["AdaptationSearch"]
 
+KEPT_FREE = 0.95  # of a budget, at which the last fit should have ended
 FEWEST_ROWS = 60  # of a side, in the first rounds of halving
 
 
@@ -285,12 +286,12 @@ class AdaptationSearch(Adapter):
         """Whether one more fold would, like the longest, overrun this part of the budget.
 
         The last part has to hold the fit of the chosen model as well, which has more rows than a
-        fold's by one fold.
+        fold's by one fold, and what no fold's time shows: the table, a machine that is busy.
         """
         if self.budget is None:
             return False
-        more = 2.5 if part == 1 else 1
-        return time.perf_counter() - self._started + more * longest > part * self.budget
+        more, end = (2.5, KEPT_FREE) if part == 1 else (1.0, part)
+        return time.perf_counter() - self._started + more * longest > end * self.budget
 
     def _report(self, entries: list[_Entry], alive: list[_Entry], n_folds: int) -> None:
         """Set the attributes that say what came out."""

@@ -19,7 +19,8 @@ from shiftlab import (
     make_pipeline,
 )
 from shiftlab.data.gaussian_shifts import make_gaussian_shift
-from shiftlab.selection.evidence import remaining_difference, win_e_value
+from shiftlab.selection.evidence import Evidence, remaining_difference, win_e_value
+from shiftlab.selection.ground import Ground
 from shiftlab.selection.safe_adapter import source_only
 from shiftlab.stats.performance import label_shift_estimate
 
@@ -92,6 +93,42 @@ def test_exact_density_ratios_leave_no_difference_and_wrong_ones_do():
     left = [remaining_difference(x, z, w) for w in (exact, 1 / exact, None)]
     assert left[0] < 0.55
     assert left[1] > left[2] > 0.62
+
+
+@pytest.mark.parametrize(
+    ("gain", "interval", "calibration", "shown"),
+    [
+        (None, None, None, False),
+        (0.02, (0.01, 0.03), None, True),
+        (0.02, (-0.01, 0.05), None, False),
+        (0.02, (-0.01, 0.05), (0.001, 0.004), True),
+        (0.02, (-0.01, 0.05), (-0.001, 0.004), False),
+        (0.02, (0.01, 0.03), (-0.001, 0.004), True),
+        (-0.01, (-0.03, 0.01), (0.001, 0.004), False),  # better probabilities, worse answers
+    ],
+)
+def test_a_gain_is_shown_by_accuracy_or_by_both_scores(gain, interval, calibration, shown):
+    found = Evidence("label shift", "", True, "", gain, interval, calibration)
+    assert found.shown == shown
+
+
+def test_the_brier_score_of_held_out_rows_is_the_mean_over_classes_by_hand():
+    source, target = make_gaussian_shift("label", random_state=0)
+    ground = Ground(
+        make_pipeline(LogisticRegression()),
+        source,
+        target.unlabelled(),
+        3,
+        np.random.RandomState(0),
+    )
+    found = ground.held_out_brier(ground.baseline)
+    by_hand = np.empty(source.n_rows)
+    for train, test in ground.folds:
+        model = LogisticRegression().fit(source.X[train], source.y[train])
+        for row, p in zip(test, model.predict_proba(source.X[test]), strict=True):
+            hit = [float(c == source.y[row]) for c in model.classes_]
+            by_hand[row] = sum((a - b) ** 2 for a, b in zip(p, hit, strict=True)) / 2
+    assert found == pytest.approx(by_hand[ground.held_out])
 
 
 def fitted(kind, adapter, seed, **params):
