@@ -47,7 +47,7 @@ def read_pairs(
     Raises
     ------
     ValueError
-        For pairs of different length or with other columns, or fewer than two.
+        For pairs of different length or with other columns, or fewer than two different ones.
     """
     if len(paired) != 2:
         raise ValueError(f"{who}: paired must be two sets of rows (A, B); got {len(paired)}")
@@ -64,6 +64,12 @@ def read_pairs(
             f"{who}: paired needs the same objects on both sides, at least 2; got "
             f"{A.shape[0]} and {B.shape[0]} rows"
         )
+    for k, rows in enumerate((A, B)):
+        if (rows.max(axis=0) - rows.min(axis=0)).sum() == 0:
+            raise ValueError(
+                f"{who}: the {rows.shape[0]} rows of paired[{k}] are all equal, and so go with "
+                "nothing on the other side; give different objects"
+            )
     return A, B
 
 

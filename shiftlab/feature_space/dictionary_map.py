@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,12 +50,13 @@ def read_dictionary(
     rows, columns, values = [], [], []
     for word, meant in dictionary.items():
         if isinstance(meant, Mapping):
-            entry = {str(k): float(v) for k, v in meant.items()}
+            entry = {str(k): v for k, v in meant.items()}
         else:
-            entry = {str(k): 1.0 for k in (meant if isinstance(meant, list | tuple) else [meant])}
-        if any(not v > 0 for v in entry.values()):
+            several = isinstance(meant, list | tuple | set | frozenset)
+            entry = {str(k): 1.0 for k in (meant if several else [meant])}
+        if not all(isinstance(v, Real) and 0 < float(v) < np.inf for v in entry.values()):
             raise ValueError(
-                f"{who}: weights of dictionary[{word!r}] must be positive; got {meant}"
+                f"{who}: weights of dictionary[{word!r}] must be positive numbers; got {meant}"
             )
         known = {k: v for k, v in entry.items() if k in at[0]}
         if str(word) in at[1]:

@@ -154,11 +154,19 @@ def _vectors(given: Any, n_columns: int, name: str) -> Floats:
             f"EmbeddingMap needs {name}, a vector for each column of that side. Without vectors, a "
             "dictionary is enough for DictionaryMap, and parallel rows for CrossLingualLSA."
         )
-    vectors = np.asarray(given, dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != n_columns or not np.isfinite(vectors).all():
+    try:
+        vectors = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"EmbeddingMap: {name} must be rows of numbers: {error}") from error
+    if vectors.ndim != 2 or len(vectors) != n_columns:
         raise ValueError(
-            f"EmbeddingMap: {name} must be finite, of shape ({n_columns}, k), with a row for each "
-            f"column of that side; got shape {vectors.shape}"
+            f"EmbeddingMap: {name} must have shape ({n_columns}, k), with a row for each column of "
+            f"that side; got shape {vectors.shape}"
+        )
+    if not np.isfinite(vectors).all() or not vectors.any():
+        raise ValueError(
+            f"EmbeddingMap: {name} must be finite numbers, and not all zero: zeros stand for a "
+            "column without a vector"
         )
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, 1.0)

@@ -33,7 +33,8 @@ def principal_axes(sample: Sample) -> tuple[Floats, Floats, Floats]:
     mean = sample.weight @ sample.X
     centred = (sample.X - mean) * np.sqrt(sample.weight)[:, None]
     variances, axes = np.linalg.eigh(centred.T @ centred)
-    kept = variances > 1e-10 * max(float(variances[-1]), 0.0)
+    rounding = 1e-28 * float(sample.weight @ (sample.X**2).sum(axis=1))  # what a constant leaves
+    kept = variances > max(1e-10 * float(variances[-1]), rounding)
     return mean, variances[kept][::-1], axes[:, kept][:, ::-1]
 
 
@@ -119,7 +120,8 @@ class LinearGaussianMap(TwoSpaces):
         self._mean_t, variances_t, axes_t = principal_axes(target)
         k = min(len(variances_s), len(variances_t), self.n_components or len(self._mean_s))
         if k == 0:
-            raise ValueError("LinearGaussianMap: the rows of one side are all equal")
+            side = "target" if len(variances_s) else "source"
+            raise ValueError(f"LinearGaussianMap: all rows of the {side} are equal; it has no axes")
         axes_s = axes_s[:, :k] / np.sqrt(variances_s[:k])
         axes_t = axes_t[:, :k] / np.sqrt(variances_t[:k])
         scores = [

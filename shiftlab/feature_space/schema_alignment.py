@@ -19,13 +19,15 @@ from shiftlab.feature_space.column_report import ColumnReport
 from shiftlab.feature_space.completion import Completion, assemble, column_names, select_columns
 from shiftlab.feature_space.images import to_common_images
 from shiftlab.feature_space.matching import BY_CONTENT, Column, Match
-from shiftlab.feature_space.pairing import Pairing, check_names
+from shiftlab.feature_space.pairing import Pairing, check_factors
 from shiftlab.feature_space.units import BY_DISTRIBUTION, Conversion, choose_conversion
 from shiftlab.validation import check_values
 
 __all__ = ["ColumnReport", "SchemaAlignment"]
 
 Floats = NDArray[np.float64]
+
+WORDS = (nw.String, nw.Categorical, nw.Enum)
 
 
 class SchemaAlignment(Adapter):
@@ -194,7 +196,7 @@ class SchemaAlignment(Adapter):
             return source
         pairing = Pairing(source, target, self.mapping or {}, self.min_confidence)
         if isinstance(self.units, Mapping):
-            check_names("units", [str(n) for n in self.units], pairing.theirs, "target")
+            check_factors(self.units, pairing.theirs)
         records = self._describe_all(pairing)
         lacking = [c.name for c in pairing.mine if c.name not in records]
         self._check_missing(lacking, pairing, records)
@@ -290,6 +292,12 @@ class SchemaAlignment(Adapter):
         columns = []
         for i, j, record in self._columns:
             column, name = table[:, j], ours.columns[i]
+            numbers = ours[:, i].dtype.is_numeric()
+            if numbers and not record.categories and column.dtype in WORDS:
+                raise ValueError(
+                    f"SchemaAlignment: column {table.columns[j]!r} holds text, but held numbers "
+                    "when it was fitted; convert it"
+                )
             if record.categories:
                 column = _recoded(column, record.categories, ours[:, i].dtype, table, frame)
             elif record.factor != 1 or record.offset != 0:

@@ -150,6 +150,8 @@ class SharedEmbedding(TwoSpaces):
     def _learn(self, source: Sample, target: Sample) -> None:
         classes = shared_classes(source, target, "SharedEmbedding")
         self._mean_t, _, axes = principal_axes(target)
+        if axes.shape[1] == 0:
+            raise ValueError("SharedEmbedding: all rows of the target are equal; it has no axes")
         self.target_map_ = axes[:, : self.n_components]
         z = target._replace(X=(target.X - self._mean_t) @ self.target_map_)
         ours, shares = class_means(source, classes)
@@ -187,6 +189,8 @@ def shared_classes(source: Sample, target: Sample, who: str) -> NDArray[np.intp]
     """
     ours, theirs = (np.unique(s.codes[(s.codes >= 0) & (s.weight > 0)]) for s in (source, target))
     shared: NDArray[np.intp] = ours[np.isin(ours, theirs)]
+    if len(ours) == 0:
+        raise ValueError(f"{who} needs labels that are classes; got numbers, as of a regression")
     if len(shared) < 2:
         raise ValueError(
             f"{who} needs labelled rows of at least two classes that both sides have; got "

@@ -154,6 +154,17 @@ def test_units_by_distribution_only_where_it_is_clear():
     np.testing.assert_allclose(given.transform(target)["length"], target["length"] / 2)
 
 
+def test_factors_are_numbers_for_columns_of_numbers_and_these_stay_numbers():
+    frame = pd.DataFrame({"length": [1.0, 2.0, 3.0], "sex": ["f", "m", "f"]})
+    for factor in (0, np.nan, np.inf, "x", None):
+        with pytest.raises(ValueError, match=r"units\['length'\] must be a finite factor"):
+            SchemaAlignment(units={"length": factor}).fit(frame, frame)
+    with pytest.raises(ValueError, match="units names 'sex', which holds text in the target"):
+        SchemaAlignment(units={"sex": 2.0}).fit(frame, frame)
+    with pytest.raises(ValueError, match="column 'length' holds text, but held numbers"):
+        SchemaAlignment().fit(frame, frame).transform(frame.assign(length="long"))
+
+
 def test_a_moderate_shift_is_never_taken_for_a_unit():
     rng = np.random.default_rng(4)
     for seed in range(20):

@@ -14,6 +14,7 @@ import shiftlab.feature_space
 from shiftlab import (
     CoOptimalTransport,
     CorrelationMap,
+    CrossLingualLSA,
     Domain,
     GromovWasserstein,
     HeterogeneousAugmentation,
@@ -203,17 +204,22 @@ def test_a_regression_is_carried_over_by_pairs():
 @pytest.mark.parametrize(
     ("paired", "message"),
     [
-        (None, r"known in both spaces.*paired=\(A, B\).*SharedEmbedding"),
         ((np.ones((5, 6)),), "two sets of rows"),
         ((np.ones((5, 3)), np.ones((5, 9))), r"paired\[0\] has 3 columns, but the source 6"),
         ((np.ones((5, 6)), np.ones((5, 6))), r"paired\[1\] has 6 columns, but the target 9"),
         ((np.ones((5, 6)), np.ones((4, 9))), "same objects on both sides.*5 and 4"),
+        ((np.eye(5, 6), np.ones((5, 9))), r"5 rows of paired\[1\] are all equal"),
+        ((np.eye(5, 6), None), r"paired\[1\]: X is None"),
+        ((np.full((5, 6), np.nan), np.eye(5, 9)), r"paired\[0\] contains NaN"),
+        ((np.zeros((5, 6, 1)), np.eye(5, 9)), r"paired\[0\]: X of shape \(5, 6, 1\)"),
+        ((np.full((5, 6), "a"), np.eye(5, 9)), r"paired\[0\]: X must hold numbers"),
     ],
 )
-def test_wrong_pairs_are_named(paired, message):
+@pytest.mark.parametrize("kind", [CorrelationMap, HeterogeneousAugmentation, CrossLingualLSA])
+def test_wrong_pairs_are_named(kind, paired, message):
     X, Z, y = two_views(30)
     with pytest.raises(ValueError, match=message):
-        CorrelationMap(paired=paired).fit((X, y), Z)
+        kind(paired=paired).fit((X, y), few_labels(Z, y))
 
 
 # -- augmentation and prototypes --------------------------------------------------------------
@@ -383,8 +389,12 @@ def test_classes_choose_the_signs_of_the_axes():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model.score(Z, y) > 0.95
-    with pytest.raises(ValueError, match="one side are all equal"):
-        LinearGaussianMap().fit((np.ones((5, 2)), [0, 1, 0, 1, 0]), Z)
+    flat = np.full((40, 2), 0.3), np.arange(40) % 2  # whose mean is rounded
+    with pytest.raises(ValueError, match="all rows of the source are equal"):
+        LinearGaussianMap().fit(flat, Z)
+    for kind in (LinearGaussianMap, SharedEmbedding):
+        with pytest.raises(ValueError, match="all rows of the target are equal"):
+            kind().fit((X, y), Domain(*flat))
 
 
 # -- what is lacking ------------------------------------------------------------------------------
@@ -393,17 +403,40 @@ def test_classes_choose_the_signs_of_the_axes():
 @pytest.mark.parametrize(
     ("adapter", "source", "target", "enough"),
     [
-        (CorrelationMap(), "labels", "none", r"paired=\(A, B\)"),
+        (CorrelationMap(), "labels", "none", r"paired=\(A, B\).*SharedEmbedding"),
         (SharedEmbedding(), "labels", "none", r"labelled target rows.*labelled=mask"),
         (HeterogeneousAugmentation(), "labels", "none", r"labelled target rows.*labelled=mask"),
         (SharedEmbedding(), "labels", "other", "One labelled target row a class is enough"),
         (GromovWasserstein(), "none", "none", r"labelled source.*Pass \(X, y\)"),
         (CoOptimalTransport(), "none", "none", r"labelled source.*Pass \(X, y\)"),
         (LinearGaussianMap(), "none", "none", r"labelled source.*Pass \(X, y\)"),
+        (SharedEmbedding(), "numbers", "numbers", "labels that are classes"),
+        (HeterogeneousAugmentation(), "numbers", "numbers", "labels that are classes"),
     ],
 )
 def test_what_is_lacking_is_named_with_what_would_be_enough(adapter, source, target, enough):
     X, Z, y = two_views(30)
-    given = {"none": Domain(Z), "other": (Z, y + 5)}[target]
+    ours = {"none": X, "labels": (X, y), "numbers": (X, X[:, 0])}[source]
+    theirs = {"none": Domain(Z), "other": (Z, y + 5), "numbers": (Z, Z[:, 0])}[target]
     with pytest.raises(ValueError, match=enough):
-        adapter.fit((X, y) if source == "labels" else X, given)
+        adapter.fit(ours, theirs)
+
+
+@every
+def test_rows_that_cannot_be_read_are_named_by_side(name):
+    X, Z, y = two_views(30)
+    target = few_labels(Z, y)
+    for bad, message in (
+        (X[..., None], r"source: X of shape \(30, 6, 1\) looks like images"),
+        (X.astype(str), "source: X must hold numbers"),
+        (X[:, 0], r"source: Expected X of shape \(n, d\)"),
+        (np.where(X.mean() < X, np.nan, X), "source contains NaN"),
+        (X[:, :0], r"source has 0 feature\(s\)"),
+        (X[:1], "at least 2 rows on each side; the source has 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BUILD[name]().fit((bad, y[: len(bad)]), target)
+    with pytest.raises(ValueError, match=r"target: X of shape \(30, 9, 1\)"):
+        BUILD[name]().fit((X, y), Z[..., None])
+    with pytest.raises(ValueError, match=r"transform_source: X has 0 sample\(s\)"):
+        BUILD[name]().fit((X, y), target).transform_source(X[:0])

@@ -57,7 +57,7 @@ def other_language(X, seed=5):
 
 def test_a_dictionary_is_a_matrix_whose_rows_share_a_count():
     source, target = Domain(np.ones((3, 4))), Domain(np.ones((3, 3)))
-    words = {0: 2, 1: [0, 3], 2: {1: 3.0, 0: 1.0}, 7: 0, "x": 1}
+    words = {0: 2, 1: {0, 3}, 2: {1: 3.0, 0: 1.0}, 7: 0, "x": 1}
     M = read_dictionary(words, source, target, "who").toarray()
     np.testing.assert_array_equal(M, [[0, 0, 1, 0], [0.5, 0, 0, 0.5], [0.25, 0.75, 0, 0]])
     named = [Domain(pd.DataFrame(np.ones((2, 2)), columns=c)) for c in (["cat", "dog"], ["a", "b"])]
@@ -65,8 +65,9 @@ def test_a_dictionary_is_a_matrix_whose_rows_share_a_count():
     np.testing.assert_array_equal(M, [[0, 1], [1, 0]])  # a word that is not there takes no share
     with pytest.raises(ValueError, match=r"who: no entry.*'a', 'b'.*'cat', 'dog'.*'ham', 'pig'"):
         read_dictionary({"ham": "pig"}, *named, "who")
-    with pytest.raises(ValueError, match="must be positive"):
-        read_dictionary({0: {1: 0.0}}, source, target, "who")
+    for weight in (0.0, -1, np.nan, np.inf, "much"):
+        with pytest.raises(ValueError, match=r"weights of dictionary\[0\] must be positive"):
+            read_dictionary({0: {1: weight}}, source, target, "who")
 
 
 def test_translated_counts_are_those_of_the_source_and_stay_sparse():
@@ -119,6 +120,9 @@ def test_a_seed_dictionary_turns_vectors_by_procrustes():
         ({}, "needs source_vectors.*DictionaryMap"),
         ({"source_vectors": np.ones((3, 2)), "target_vectors": np.ones((40, 2))}, r"\(40, k\)"),
         ({"source_vectors": np.ones((40, 2)), "target_vectors": np.ones((40, 3))}, "2 dim.* 3"),
+        ({"source_vectors": np.zeros((40, 2))}, "source_vectors must be finite.*not all zero"),
+        ({"source_vectors": np.full((40, 2), np.inf)}, "source_vectors must be finite"),
+        ({"source_vectors": [[1, 2], [3]]}, "source_vectors must be rows of numbers"),
     ],
 )
 def test_vectors_that_are_lacking_or_do_not_fit_are_named(given, message):
