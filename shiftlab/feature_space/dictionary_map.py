@@ -121,11 +121,28 @@ class DictionaryMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import DictionaryMap
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import DictionaryMap, Domain
     >>> english, german = np.array([[2, 0, 1], [0, 1, 1]]), np.array([[0, 3], [1, 0]])
     >>> model = DictionaryMap(dictionary={0: 1, 1: [0, 2]}).fit((english, [1, 0]), german)
     >>> model.transform(german).tolist()
     [[1.5, 0.0, 1.5], [0.0, 1.0, 0.0]]
+
+    What it is worth, beside a source of noise and shuffled labels:
+
+    >>> rng = np.random.default_rng(1)
+    >>> y = np.arange(600) % 2
+    >>> X = rng.poisson(0.3 + 0.3 * (np.arange(40) // 10 == y[:, None]))  # ten words for each class
+    >>> order = rng.permutation(40)
+    >>> Z, w = X[300:600, order], y[300:600]  # other texts, in other words
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 2)
+    >>> X, y = X[:300], y[:300]
+    >>> noise, shuffled = rng.permuted(X, axis=0), rng.permutation(y)  # words as often, in any text
+    >>> model = DictionaryMap(LogisticRegression(), dictionary=dict(enumerate(order.tolist())))
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.8, 0.5, 0.5]
+    >>> round(LogisticRegression().fit(Z[:2], w[:2]).score(Z, w), 1)  # without a source
+    0.6
     """
 
     facts: ClassVar[Facts] = Facts(

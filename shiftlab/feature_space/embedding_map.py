@@ -69,14 +69,22 @@ class EmbeddingMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import EmbeddingMap
-    >>> V = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    >>> X = np.array([[1.0, 0, 2], [0, 1, 1], [3, 0, 0]])
-    >>> order = [2, 0, 1]  # the same words in another order
-    >>> model = EmbeddingMap(source_vectors=V, target_vectors=V[order])
-    >>> model = model.fit((X, [0, 1, 0]), X[:, order])
-    >>> bool(np.allclose(model.transform(X[:, order]), model.transform_source(X)))
-    True
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import Domain, EmbeddingMap
+    >>> rng = np.random.default_rng(20)
+    >>> y = np.arange(600) % 2
+    >>> X = rng.poisson(0.3 + 0.3 * (np.arange(40) // 10 == y[:, None]))  # ten words for each class
+    >>> order = rng.permutation(40)
+    >>> Z, w = X[300:600, order], y[300:600]  # other texts, in other words
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 2)
+    >>> X, y = X[:300], y[:300]
+    >>> noise, shuffled = rng.permuted(X, axis=0), rng.permutation(y)  # words as often, in any text
+    >>> V = rng.normal(size=(4, 10))[np.arange(40) // 10] + rng.normal(size=(40, 10)) / 3
+    >>> model = EmbeddingMap(LogisticRegression(), source_vectors=V, target_vectors=V[order])
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.8, 0.7, 0.7]
+    >>> round(LogisticRegression().fit(Z[:2], w[:2]).score(Z, w), 1)  # without a source
+    0.6
     """
 
     facts: ClassVar[Facts] = Facts(

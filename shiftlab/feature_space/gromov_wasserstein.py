@@ -82,12 +82,21 @@ class GromovWasserstein(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import GromovWasserstein
-    >>> X = np.array([[0.0, 0.0], [1.0, 0.0], [5.0, 0.0], [5.0, 3.0]])
-    >>> Z = X[::-1, ::-1] @ [[0, 1, 0], [1, 0, 0]] + 7  # the same points in three dimensions
-    >>> model = GromovWasserstein().fit((X, [0, 0, 1, 1]), Z)
-    >>> model.plan_.argmax(axis=1).tolist()
-    [3, 2, 1, 0]
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import Domain, GromovWasserstein
+    >>> rng = np.random.default_rng(4)
+    >>> X = rng.exponential(size=(600, 3)) * [4, 2, 1]
+    >>> y = (X @ [1, 2, 0] > 7).astype(int)
+    >>> turn = np.linalg.qr(rng.normal(size=(20, 3)))[0]
+    >>> Z, w = X[300:] @ turn.T + rng.normal(size=(300, 20)) / 3, y[300:]  # other rows, turned
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 6)
+    >>> X, y = X[:300], y[:300]
+    >>> model = GromovWasserstein(LogisticRegression(), random_state=0)
+    >>> noise, shuffled = rng.normal(size=X.shape), rng.permutation(y)
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.9, 0.5, 0.5]
+    >>> round(LogisticRegression().fit(Z[:6], w[:6]).score(Z, w), 1)  # without a source
+    0.8
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -86,13 +86,21 @@ class LinearGaussianMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import LinearGaussianMap
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.exponential(size=(500, 2)) * [3, 1]
-    >>> Z = np.column_stack([0 * X[:, 0], X[:, 1], X[:, 0]])  # turned, in three dimensions
-    >>> model = LinearGaussianMap().fit((X, np.arange(500) % 2), Z)
-    >>> bool(np.abs(model.transform_source(X) - Z).max() < 1e-9)
-    True
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import Domain, LinearGaussianMap
+    >>> rng = np.random.default_rng(18)
+    >>> X = rng.exponential(size=(600, 3)) * [4, 2, 1]
+    >>> y = (X @ [1, 2, 0] > 7).astype(int)
+    >>> turn = np.linalg.qr(rng.normal(size=(20, 3)))[0]
+    >>> Z, w = X[300:] @ turn.T + rng.normal(size=(300, 20)) / 3, y[300:]  # other rows, turned
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 10)
+    >>> X, y = X[:300], y[:300]
+    >>> model = LinearGaussianMap(LogisticRegression())
+    >>> noise, shuffled = rng.normal(size=X.shape), rng.permutation(y)
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.9, 0.5, 0.5]
+    >>> round(LogisticRegression().fit(Z[:10], w[:10]).score(Z, w), 1)  # without a source
+    0.8
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -59,7 +59,8 @@ class SchemaAlignment(Adapter):
     unknown of them is carried as a weight of the row, :math:`1 - \sum_c u_c(x) / d`, with u the
     unexplained share of the variance of column c at x. Columns that only the target has can be
     used once some of its labels are known: the labelled target rows join the training, and
-    the source's rows get these columns imputed, with their weight.
+    the source's rows get these columns imputed, with their weight. The target alone does better
+    as soon as it has some labelled rows for each column: compare.
 
     It helps when the same quantities were recorded under another schema. It harms when a
     column's distribution really moved by the factor of a known conversion, when two columns

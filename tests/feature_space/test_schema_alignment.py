@@ -100,6 +100,14 @@ def test_unknown_names_are_matched_by_distribution_with_a_warning():
     pd.testing.assert_frame_equal(adapter.transform(target), truth)
 
 
+def test_columns_of_noise_are_left_open():
+    target = people(1000, 1).set_axis(["v1", "v2", "v3", "v4"], axis=1)
+    for seed in range(5):
+        noise = pd.DataFrame(np.random.default_rng(seed).normal(size=(1000, 4)), columns=[*"abcd"])
+        with pytest.raises(ValueError, match=r"no sure match for .*\['a', 'b', 'c', 'd'\]"):
+            SchemaAlignment().fit(noise, target)
+
+
 def test_abbreviated_names_break_the_tie_that_distributions_leave():
     rng = np.random.default_rng(1)
     source = pd.DataFrame(
