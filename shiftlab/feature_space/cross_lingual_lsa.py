@@ -36,7 +36,9 @@ class CrossLingualLSA(TwoSpaces):
     It helps where parallel texts are about what the texts to be mapped are about; some thousand
     are needed for some thousand words. It harms where the label is told by rare words, which the
     leading directions leave out. `CorrelationMap` takes what is correlated in place of what is
-    frequent, and has a cost cubic in the words. Weight the counts first (tf-idf).
+    frequent, and has a cost cubic in the words. Weight the counts first (tf-idf). On reviews in a
+    made-up vocabulary it won 5.3 ± 2.7 points over 50 labelled target rows alone, and a source of
+    noise lost 1.6 (``experiments/two_vocabularies``).
 
     Time O(nnz k + (m + d + e) k^2) for m pairs and k components, memory O((m + d + e + n) k).
 

@@ -87,8 +87,9 @@ class DictionaryMap(TwoSpaces):
     It helps where the dictionary covers the words that tell the label, and words mean the same in
     both vocabularies. It harms little where it is short, as words without an entry are left out;
     words with several meanings bring noise. `coverage_` says how much of the target's text is
-    translated. Measured, also with a dictionary of a few hundred entries and with one of
-    shuffled entries: ``experiments/two_vocabularies``.
+    translated. On reviews in a made-up vocabulary a full dictionary won 14.4 ± 2.1 points over 50
+    labelled target rows alone, 500 words 8.3 ± 1.5; a source of noise, shuffled labels and shuffled
+    entries lost up to 5 (``experiments/two_vocabularies``).
 
     Time and memory O(nnz).
 

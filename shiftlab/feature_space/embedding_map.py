@@ -34,7 +34,10 @@ class EmbeddingMap(TwoSpaces):
     It helps where near words in the space mean the same in both languages, and the label follows
     from what a text is about. It harms where opposite words have nearly the same vector, as good
     and bad often have, and where the class shares differ, since each side is centred. Weight
-    the counts first (tf-idf): frequent words without meaning pull all means together.
+    the counts first (tf-idf): frequent words without meaning pull all means together. On reviews in
+    a made-up vocabulary it won 13.3 ± 2.9 points over 50 labelled target rows alone, of which a
+    source of noise won 4.2: in few dimensions the target's labels go farther
+    (``experiments/two_vocabularies``).
 
     Time O(nnz k + m k^2 + k^3) for k dimensions and m seed words, memory O((d + e + n) k).
 

@@ -106,10 +106,11 @@ class StructuralCorrespondence(Adapter):
     the same pivots. Each direction is scaled alike, and the block as the rows.
 
     It helps where topics differ and the way of judging does not, and the target's own words carry
-    the label. It gains little where most of the words that tell the label are on both sides: less
-    than a point on pairs of Amazon reviews, where pivots that are frequent but blind to the class
-    do nearly as well (``experiments/two_vocabularies``). It harms where pivots change their
-    meaning. It is made for counts of words.
+    the label. It gains little where most of the words that tell the label are on both sides: on
+    twelve pairs of Amazon reviews 0.7 ± 0.6 points (two standard errors) over the source alone, and
+    0.4 ± 0.6 over pivots chosen by shuffled labels, so that the choice of pivots was not shown to
+    matter there (``experiments/two_vocabularies``). It harms where pivots change their meaning. It
+    is made for counts of words.
 
     Time O(m nnz) for m pivots, memory O(d m).
 
