@@ -39,8 +39,9 @@ class CoOptimalTransport(TwoSpaces):
 
     It helps where both tables hold the same quantities in other columns, such as a permuted
     or repeated copy. It harms where columns have no counterpart, since each has to be sent
-    somewhere, and where the class shares differ. It finds a local minimum. What it is worth on
-    digits, beside noise: ``experiments/heterogeneous``.
+    somewhere, and where the class shares differ. It finds a local minimum. Between descriptions
+    of digits it lost 16 to 26 points against three labels a class alone, where a source of noise
+    lost at most 3 (``experiments/heterogeneous``).
 
     Time O(m (m + d) e + m^2 log m) for each of some ten steps with m rows a side; memory
     O(m^2 + d e).

@@ -91,11 +91,12 @@ class CorrelationMap(TwoSpaces):
 
     It helps where the pairs are like the rows to be mapped; a few hundred are enough where the
     spaces have some hundred columns. It needs no target label, and uses those that are there. It
-    harms where the source's rows are unlike those of the pairs (digits of another data set cost 18
-    points), and gains nothing over the labelled target rows where what both sides share says
-    nothing about the label: pairs of noise are correlated in the sample, too, and what is
-    correlated on held-out pairs decides how much is kept. Measured on digits:
-    ``experiments/heterogeneous``.
+    harms where the source's rows are unlike those of the pairs, and gains nothing over the labelled
+    target rows where what both sides share says nothing about the label: pairs of noise are
+    correlated in the sample, too, and what is correlated on held-out pairs decides how much is
+    kept. From pixels to gradients of digits it won 7.7 ± 1.2 points over three labels a class
+    alone, 9.2 ± 1.1 with the kernel; with source digits of another data set it lost 18 and 14
+    (``experiments/heterogeneous``).
 
     Scale columns of different units first. Time O((n + m) (d + e)^2 + (d + e)^3) for d and e
     columns, memory O((d + e)^2).

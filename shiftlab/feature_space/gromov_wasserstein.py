@@ -39,8 +39,9 @@ class GromovWasserstein(TwoSpaces):
 
     It helps where both spaces have the same geometry, so that classes have the same distances
     in both. It harms where geometry leaves several matches open (a mirror image fits as well) and
-    no labels choose, and where the class shares differ. It finds a local minimum. With
-    digits it does not beat the labelled target rows alone: ``experiments/heterogeneous``.
+    no labels choose, and where the class shares differ. It finds a local minimum. Between
+    descriptions of digits it lost 16 to 32 points against three labels a class alone, where a
+    source of noise, which is mapped to the middle, lost at most 2 (``experiments/heterogeneous``).
 
     Time O(m^3) for each of some ten steps with m rows a side, memory O(m^2).
 

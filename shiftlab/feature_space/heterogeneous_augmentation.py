@@ -34,10 +34,11 @@ class HeterogeneousAugmentation(TwoSpaces):
     each of the three parts is divided by its root mean square.
 
     It helps where target labels are few and some of what tells the classes is shared: the common
-    part learns from the source, and the target's own columns correct it. With class means
-    alone the common part holds little more than the classes themselves, so that a source of noise
-    does nearly as well: see ``experiments/heterogeneous``. It harms estimators that work by
-    distances or thresholds.
+    part learns from the source, and the target's own columns correct it. From pixels to gradients
+    of digits pairs won 7.5 ± 1.0 points over three labels a class alone, and 1.2 ± 0.8 with source
+    digits of another data set. Without pairs the common part holds little more than the classes
+    themselves, and nothing was won: -0.4 ± 0.7, and 0.3 ± 0.7 over shuffled labels
+    (``experiments/heterogeneous``). It harms estimators that work by distances or thresholds.
 
     Time O((n + m) (d + e)^2 + (d + e)^3), memory O(n (d + e + k)), checked before it is taken.
 

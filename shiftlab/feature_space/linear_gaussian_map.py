@@ -52,8 +52,9 @@ class LinearGaussianMap(TwoSpaces):
 
     It helps where both sides describe the same rows by nearly the same axes: one space is a
     rotation, a stretched copy or an embedding of the other. It harms wherever the order of the
-    axes' variances differs, which is the rule between real descriptions: there it is no better
-    than a source of noise (``experiments/heterogeneous``), and only a baseline.
+    axes' variances differs, which is the rule between real descriptions: between those of digits
+    it lost 4 to 22 points against three labels a class alone, and in three of four settings did
+    no better than noise or shuffled labels (``experiments/heterogeneous``). It is only a baseline.
 
     Time O(n (d^2 + e^2) + d^3 + e^3), memory O(d^2 + e^2).
 

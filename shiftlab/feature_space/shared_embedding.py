@@ -69,10 +69,11 @@ class SharedEmbedding(TwoSpaces):
     the number of classes, so that three labels a class are enough to learn it.
 
     It helps little where target labels are few but clean: the mapped source adds the shape of its
-    classes to prototypes that the labelled target rows fix. A source of pure noise can be mapped
-    onto any prototypes, too, so measure that control (``experiments/heterogeneous`` does, and
-    says where this beats it). It harms where the classes of the source lie otherwise to each
-    other than those of the target.
+    classes to prototypes that the labelled target rows fix. From pixels to gradients of digits it
+    won 0.7 ± 0.3 points over three labels a class alone and 2.2 ± 0.5 over shuffled labels; with
+    source digits of another data set, or with a network's features as the target's columns,
+    nothing (``experiments/heterogeneous``). It harms where the classes of the source lie
+    otherwise to each other than those of the target.
 
     Time O(n (d^2 + e^2) + d^3 + e^3), memory O(d^2 + e^2).
 
