@@ -133,6 +133,10 @@ class SchemaAlignment(Adapter):
     {'height_cm': [175.0, 160.0], 'sex': ['m', 'f']}
     >>> print(adapter.report_[0])
     'height_cm' <- 'Height (m)': same name, other unit (1.00); unit m to cm (x 100)
+    >>> noise = pd.DataFrame({"a": [0.3, -1.2], "b": [0.9, 0.1]})  # of which nothing is matched
+    >>> adapter.fit(noise, target)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: SchemaAlignment: the target has no sure match for the source's columns ['a', 'b']...
     """
 
     facts: ClassVar[Facts] = Facts(
