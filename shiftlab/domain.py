@@ -187,6 +187,15 @@ class Domain:
                 f"label={label!r} names a column, so it needs a data frame; "
                 f"got {type(x).__name__}. Pass (X, y) for arrays."
             )
+        try:
+            return cls._read(x, label, name)
+        except ValueError as error:
+            if not name or name in str(error):
+                raise
+            raise ValueError(f"{name}: {error}") from error  # which of the arguments it is
+
+    @classmethod
+    def _read(cls, x: Any, label: str | None, name: str) -> Domain:
         if isinstance(x, Domain):
             return x if x.name or not name else x.with_(name=name)
         if is_frame(x):

@@ -1,15 +1,15 @@
-"""The study of spaces that differ: digits as pixels and as histograms of gradients.
+"""The study of spaces that differ: digits as pixels, gradients and a network's features.
 
-Run ``python -m shiftlab.experiments.heterogeneous`` in a clone; it rewrites ``results.csv`` and
-the tables in the README of ``experiments/heterogeneous``.
+Run ``python -m shiftlab.experiments.heterogeneous`` in a clone; it goes on where it was stopped
+and rewrites ``results.csv`` and the tables in the README of ``experiments/heterogeneous``.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import io
-import os
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,9 @@ from sklearn.linear_model import LogisticRegression
 
 from shiftlab.adapter import Adapter
 from shiftlab.domain import Domain
+from shiftlab.experiments.grid import Task
 from shiftlab.experiments.readme import replace_block
+from shiftlab.experiments.resume import run_unfinished
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
 from shiftlab.feature_space.correlation_map import CorrelationMap
@@ -40,7 +42,7 @@ __all__ = [
     "draw_digits",
     "heterogeneous_block",
     "main",
-    "run_heterogeneous",
+    "measure",
 ]
 
 Floats = NDArray[np.float64]
@@ -86,22 +88,27 @@ class Draw:
     test: Domain
 
 
-def describe(images: NDArray[np.uint8], how: str) -> Floats:
+def describe(images: NDArray[np.uint8], how: str, net: Any = None) -> Floats:
     """Describe images of 16 x 16 pixels.
 
     Parameters
     ----------
     images : ndarray of shape (n, 16, 16), uint8
         Digits.
-    how : {"pixels", "hog"}
-        256 gray values, or 288 numbers: 8 directions in cells of 4 x 4, normalised over 2 x 2.
+    how : {"pixels", "hog", "cnn"}
+        256 gray values; 288 numbers: 8 directions in cells of 4 x 4, normalised over 2 x 2; or
+        what a network gives to its head, 128 numbers.
+    net : TrainedNet, default=None
+        The network, for "cnn".
 
     Returns
     -------
-    ndarray of shape (n, 256) or (n, 288)
+    ndarray of shape (n, 256), (n, 288) or (n, 128)
     """
     if how == "pixels":
         return images.reshape(len(images), -1) / 255.0
+    if how == "cnn":
+        return np.asarray(net.features(images), dtype=np.float64)
     from skimage.feature import hog
 
     return np.array(
@@ -114,6 +121,7 @@ def draw_digits(
     scenario: Mapping[str, Any],
     digits: Mapping[str, Domain],
     seed: int,
+    net: Any = None,
 ) -> Draw:
     """Draw rows without overlap; each space is centred and scaled by what is seen without labels.
 
@@ -125,6 +133,8 @@ def draw_digits(
         Images.
     seed : int
         Of the draw.
+    net : TrainedNet, default=None
+        The network, where a side is described by one.
 
     Returns
     -------
@@ -142,9 +152,9 @@ def draw_digits(
     y, labels = digits[name_t].y, digits[name_s].y
     assert y is not None
     assert labels is not None
-    X = describe(digits[name_s].X[mine], how_s)
-    A = describe(digits[name_t].X[both], how_s)
-    Z, B, T = (describe(digits[name_t].X[rows], how_t) for rows in (seen, both, held))
+    X = describe(digits[name_s].X[mine], how_s, net)
+    A = describe(digits[name_t].X[both], how_s, net)
+    Z, B, T = (describe(digits[name_t].X[rows], how_t, net) for rows in (seen, both, held))
     known = np.zeros(len(seen), dtype=bool)
     for k in np.unique(y):
         known[np.flatnonzero(y[seen] == k)[: int(settings["labels"])]] = True
@@ -192,37 +202,62 @@ def controls(draw: Draw, seed: int) -> dict[str, Draw]:
     }
 
 
-def run_heterogeneous(
-    settings: Mapping[str, Any], *, root: str | os.PathLike[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Score every method on every draw, with the real source and with the controls.
+@functools.cache
+def _digits(name: str, root: str | None) -> Domain:
+    from shiftlab.data import load_digits5
+
+    return load_digits5(name, "train", size=16, root=root, exclude_shared=False)
+
+
+@functools.cache
+def _network(name: str, n: int, epochs: int, root: str | None) -> Any:
+    """A network of digits that are neither of the source nor of the target."""
+    from shiftlab.deep import train_classifier
+
+    rows = _digits(name, root)
+    seed = derive_seed("heterogeneous", "network", name)
+    some = rows.take(np.random.default_rng(seed).permutation(len(rows))[:n])
+    return train_classifier(some.X, some.y, epochs=epochs, device="cpu", random_state=seed)
+
+
+def measure(
+    payload: tuple[Mapping[str, Any], int, Mapping[str, Any], str | None],
+) -> dict[str, Any]:
+    """Score every method on one draw, with the real source and with the controls.
 
     Parameters
     ----------
-    settings : mapping
-        As in ``experiments/heterogeneous/config.toml``.
-    root : path or None, default=None
-        Folder of the digits; None is what ``SHIFTLAB_DATA`` names.
+    payload : tuple
+        A scenario, the number of the draw, the settings, as in
+        ``experiments/heterogeneous/config.toml``, and the folder of the digits, or None.
 
-    Yields
-    ------
+    Returns
+    -------
     dict
-        A row of ``results.csv``.
+        ``key``, and ``rows`` of ``results.csv``.
     """
-    from shiftlab.data import load_digits5
-
-    names = {s[side][0] for s in settings["scenarios"] for side in ("source", "target")}
-    digits = {
-        name: load_digits5(name, "train", size=16, root=root, exclude_shared=False)
-        for name in sorted(names)
+    scenario, k, settings, root = payload
+    digits = {scenario[side][0]: _digits(scenario[side][0], root) for side in ("source", "target")}
+    net = None
+    if "cnn" in (scenario["source"][1], scenario["target"][1]):
+        of = settings["network"]
+        net = _network(of["digits"], int(of["n_train"]), int(of["epochs"]), root)
+    seed = derive_seed("heterogeneous", scenario["name"], k)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=UserWarning)
+        draw = draw_digits(settings, scenario, digits, seed, net)
+        rows = [
+            [scenario["name"], k, method, source, f"{accuracy:.4f}"]
+            for method, source, accuracy in _score(settings, draw, seed)
+        ]
+    return {
+        "key": _key(scenario, k),
+        "rows": [dict(zip(FIELDS, row, strict=True)) for row in rows],
     }
-    for scenario in settings["scenarios"]:
-        for k in range(int(scenario.get("draws", settings["draws"]))):
-            seed = derive_seed("heterogeneous", scenario["name"], k)
-            draw = draw_digits(settings, scenario, digits, seed)
-            row = {"scenario": scenario["name"], "draw": k}
-            for method, source, accuracy in _score(settings, draw, seed):
-                yield {**row, "method": method, "source": source, "accuracy": f"{accuracy:.4f}"}
+
+
+def _key(scenario: Mapping[str, Any], k: int) -> str:
+    return f"{scenario['name']}|{k}"
 
 
 def _score(settings: Mapping[str, Any], draw: Draw, seed: int) -> Iterator[tuple[str, str, float]]:
@@ -294,24 +329,37 @@ def _difference(a: Floats, b: Floats) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the study and rewrite its folder.
+    """Run what is left of the study and rewrite its folder.
 
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder`` and ``--root``; None reads them from the process.
+        ``--folder``, ``--out``, ``--root`` and ``--jobs``; None reads them from the process.
     """
     parser = argparse.ArgumentParser(description="The study of experiments/heterogeneous.")
     parser.add_argument("--folder", type=Path, default=Path("experiments/heterogeneous"))
+    parser.add_argument("--out", type=Path, default=Path("runs/heterogeneous"))
     parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
+    parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args(arguments)
     settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=UserWarning)
-        for row in run_heterogeneous(settings, root=given.root):
-            rows.append(row)
-            print(*row.values(), flush=True)
+    cells = {
+        _key(scenario, k): (scenario, k, settings, given.root)
+        for scenario in settings["scenarios"]
+        for k in range(int(settings["draws"]))
+    }
+
+    def choose(done: set[str]) -> list[Task]:
+        return [Task(key, payload) for key, payload in cells.items() if key not in done]
+
+    def watch(steps: Any, left: Any, jobs: int) -> Any:
+        for task, result in steps:
+            print(task.name, flush=True)
+            yield task, result
+
+    found = run_unfinished(given.out, cells, choose, measure, jobs=given.jobs, watch=watch)
+    by_key = {result["key"]: result["rows"] for result in found}
+    rows = [row for key in cells for row in by_key[key]]
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()

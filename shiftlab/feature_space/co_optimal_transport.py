@@ -39,8 +39,9 @@ class CoOptimalTransport(TwoSpaces):
 
     It helps where both tables hold the same quantities in other columns, such as a permuted
     or repeated copy. It harms where columns have no counterpart, since each has to be sent
-    somewhere, and where the class shares differ. It finds a local minimum. What it is worth on
-    digits, beside noise: ``experiments/heterogeneous``.
+    somewhere, and where the class shares differ. It finds a local minimum. Between descriptions
+    of digits it lost 16 to 26 points against three labels a class alone, where a source of noise
+    lost at most 3 (``experiments/heterogeneous``).
 
     Time O(m (m + d) e + m^2 log m) for each of some ten steps with m rows a side; memory
     O(m^2 + d e).
@@ -81,12 +82,20 @@ class CoOptimalTransport(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import CoOptimalTransport
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import CoOptimalTransport, Domain
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.exponential(size=(30, 3)) * [1, 3, 9]
-    >>> model = CoOptimalTransport().fit((X, np.arange(30) % 2), X[::-1, [2, 0, 1]])
-    >>> model.column_plan_.argmax(axis=1).tolist()
-    [1, 2, 0]
+    >>> X = rng.exponential(size=(400, 6)) * 2 ** np.arange(6)
+    >>> y = (X @ 2.0 ** -np.arange(6) > 6).astype(int)
+    >>> Z, w = X[200:, [3, 5, 0, 2, 4, 1]], y[200:]  # other rows, in another order of columns
+    >>> target = Domain(Z, w, labelled=np.arange(200) < 6)
+    >>> X, y = X[:200], y[:200]
+    >>> model = CoOptimalTransport(LogisticRegression(max_iter=1000), random_state=0)
+    >>> noise, shuffled = rng.normal(size=X.shape), rng.permutation(y)
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.9, 0.8, 0.8]
+    >>> round(LogisticRegression(max_iter=1000).fit(Z[:6], w[:6]).score(Z, w), 1)  # no source
+    0.7
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -47,7 +47,7 @@ def read_pairs(
     Raises
     ------
     ValueError
-        For pairs of different length or with other columns, or fewer than two.
+        For pairs of different length or with other columns, or fewer than two different ones.
     """
     if len(paired) != 2:
         raise ValueError(f"{who}: paired must be two sets of rows (A, B); got {len(paired)}")
@@ -64,6 +64,12 @@ def read_pairs(
             f"{who}: paired needs the same objects on both sides, at least 2; got "
             f"{A.shape[0]} and {B.shape[0]} rows"
         )
+    for k, rows in enumerate((A, B)):
+        if (rows.max(axis=0) - rows.min(axis=0)).sum() == 0:
+            raise ValueError(
+                f"{who}: the {rows.shape[0]} rows of paired[{k}] are all equal, and so go with "
+                "nothing on the other side; give different objects"
+            )
     return A, B
 
 
@@ -85,11 +91,12 @@ class CorrelationMap(TwoSpaces):
 
     It helps where the pairs are like the rows to be mapped; a few hundred are enough where the
     spaces have some hundred columns. It needs no target label, and uses those that are there. It
-    harms where the source's rows are unlike those of the pairs (digits of another data set cost 18
-    points), and gains nothing over the labelled target rows where what both sides share says
-    nothing about the label: pairs of noise are correlated in the sample, too, and what is
-    correlated on held-out pairs decides how much is kept. Measured on digits:
-    ``experiments/heterogeneous``.
+    harms where the source's rows are unlike those of the pairs, and gains nothing over the labelled
+    target rows where what both sides share says nothing about the label: pairs of noise are
+    correlated in the sample, too, and what is correlated on held-out pairs decides how much is
+    kept. From pixels to gradients of digits it won 7.7 ± 1.2 points over three labels a class
+    alone, 9.2 ± 1.1 with the kernel; with source digits of another data set it lost 18 and 14
+    (``experiments/heterogeneous``).
 
     Scale columns of different units first. Time O((n + m) (d + e)^2 + (d + e)^3) for d and e
     columns, memory O((d + e)^2).
@@ -136,18 +143,23 @@ class CorrelationMap(TwoSpaces):
     --------
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from shiftlab import CorrelationMap
-    >>> rng = np.random.default_rng(0)
-    >>> z = rng.normal(size=(300, 2))
-    >>> A, B = z @ rng.normal(size=(2, 4)), z @ rng.normal(size=(2, 7))
+    >>> from shiftlab import CorrelationMap, Domain
+    >>> rng = np.random.default_rng(4)
+    >>> z = rng.normal(size=(500, 3))  # what both descriptions show
+    >>> A, B = (z @ rng.normal(size=(3, d)) + rng.normal(size=(500, d)) / 2 for d in (20, 30))
     >>> y = (z[:, 0] > 0).astype(int)
-    >>> model = CorrelationMap(LogisticRegression(), paired=(A[:100], B[:100]))
-    >>> model.fit((A[100:200], y[100:200]), B[200:]).score(B[200:], y[200:]) > 0.95
-    True
-    >>> noise = rng.normal(size=(200, 4))  # a source of noise teaches nothing
-    >>> model = CorrelationMap(LogisticRegression(), paired=(noise[:100], B[:100]))
-    >>> model.fit((noise[100:], y[100:200]), B[200:]).score(B[200:], y[200:]) < 0.7
-    True
+    >>> Z, w = B[300:], y[300:]
+    >>> target = Domain(Z, w, labelled=np.arange(200) < 6)
+    >>> def score(rows, labels, **options):  # rows 0 to 99 are known on both sides
+    ...     model = CorrelationMap(LogisticRegression(), paired=(rows[:100], B[:100]), **options)
+    ...     return round(model.fit((rows[100:300], labels[100:300]), target).score(Z, w), 1)
+    >>> noise, shuffled = rng.normal(size=A.shape), rng.permutation(y)
+    >>> score(A, y), score(noise, y), score(A, shuffled)
+    (0.9, 0.5, 0.8)
+    >>> [score(*s, kernel="rbf", random_state=0) for s in ((A, y), (noise, y), (A, shuffled))]
+    [0.9, 0.5, 0.7]
+    >>> round(LogisticRegression().fit(Z[:6], w[:6]).score(Z, w), 1)  # without a source
+    0.7
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -36,7 +36,9 @@ class CrossLingualLSA(TwoSpaces):
     It helps where parallel texts are about what the texts to be mapped are about; some thousand
     are needed for some thousand words. It harms where the label is told by rare words, which the
     leading directions leave out. `CorrelationMap` takes what is correlated in place of what is
-    frequent, and has a cost cubic in the words. Weight the counts first (tf-idf).
+    frequent, and has a cost cubic in the words. Weight the counts first (tf-idf). On reviews in a
+    made-up vocabulary it won 5.3 ± 2.7 points over 50 labelled target rows alone, and a source of
+    noise lost 1.6 (``experiments/two_vocabularies``).
 
     Time O(nnz k + (m + d + e) k^2) for m pairs and k components, memory O((m + d + e + n) k).
 
@@ -71,14 +73,25 @@ class CrossLingualLSA(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import CrossLingualLSA
-    >>> rng = np.random.default_rng(0)
-    >>> A = rng.poisson(1.0, size=(80, 12)).astype(float)
-    >>> B = A[:, ::-1]  # the same words under other numbers
-    >>> model = CrossLingualLSA(paired=(A[:60], B[:60]), n_components=5, random_state=0)
-    >>> model = model.fit((A[60:], np.arange(20) % 2), B[60:])
-    >>> bool(np.allclose(model.transform(B), model.transform_source(A)))
-    True
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import CrossLingualLSA, Domain
+    >>> rng = np.random.default_rng(15)
+    >>> y = np.arange(900) % 2
+    >>> X = rng.poisson(0.3 + 0.3 * (np.arange(40) // 10 == y[:, None]))  # ten words for each class
+    >>> order = rng.permutation(40)
+    >>> Z, w = X[300:600, order], y[300:600]  # other texts, in other words
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 2)
+    >>> A, B = X[600:], X[600:, order]  # texts in both
+    >>> X, y = X[:300], y[:300]
+    >>> noise, shuffled = rng.permuted(X, axis=0), rng.permutation(y)  # words as often, in any text
+    >>> def score(rows, labels, pairs):
+    ...     options = {"paired": (pairs, B), "n_components": 20, "random_state": 0}
+    ...     model = CrossLingualLSA(LogisticRegression(), **options).fit((rows, labels), target)
+    ...     return round(model.score(Z, w), 1)
+    >>> score(X, y, A), score(noise, y, rng.permuted(A, axis=0)), score(X, shuffled, A)
+    (0.8, 0.6, 0.5)
+    >>> round(LogisticRegression().fit(Z[:2], w[:2]).score(Z, w), 1)  # without a source
+    0.5
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,12 +50,13 @@ def read_dictionary(
     rows, columns, values = [], [], []
     for word, meant in dictionary.items():
         if isinstance(meant, Mapping):
-            entry = {str(k): float(v) for k, v in meant.items()}
+            entry = {str(k): v for k, v in meant.items()}
         else:
-            entry = {str(k): 1.0 for k in (meant if isinstance(meant, list | tuple) else [meant])}
-        if any(not v > 0 for v in entry.values()):
+            several = isinstance(meant, list | tuple | set | frozenset)
+            entry = {str(k): 1.0 for k in (meant if several else [meant])}
+        if not all(isinstance(v, Real) and 0 < float(v) < np.inf for v in entry.values()):
             raise ValueError(
-                f"{who}: weights of dictionary[{word!r}] must be positive; got {meant}"
+                f"{who}: weights of dictionary[{word!r}] must be positive numbers; got {meant}"
             )
         known = {k: v for k, v in entry.items() if k in at[0]}
         if str(word) in at[1]:
@@ -85,8 +87,9 @@ class DictionaryMap(TwoSpaces):
     It helps where the dictionary covers the words that tell the label, and words mean the same in
     both vocabularies. It harms little where it is short, as words without an entry are left out;
     words with several meanings bring noise. `coverage_` says how much of the target's text is
-    translated. Measured, also with a dictionary of a few hundred entries and with one of
-    shuffled entries: ``experiments/two_vocabularies``.
+    translated. On reviews in a made-up vocabulary a full dictionary won 14.4 ± 2.1 points over 50
+    labelled target rows alone, 500 words 8.3 ± 1.5; a source of noise, shuffled labels and shuffled
+    entries lost up to 5 (``experiments/two_vocabularies``).
 
     Time and memory O(nnz).
 
@@ -119,11 +122,28 @@ class DictionaryMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import DictionaryMap
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import DictionaryMap, Domain
     >>> english, german = np.array([[2, 0, 1], [0, 1, 1]]), np.array([[0, 3], [1, 0]])
     >>> model = DictionaryMap(dictionary={0: 1, 1: [0, 2]}).fit((english, [1, 0]), german)
     >>> model.transform(german).tolist()
     [[1.5, 0.0, 1.5], [0.0, 1.0, 0.0]]
+
+    What it is worth, beside a source of noise and shuffled labels:
+
+    >>> rng = np.random.default_rng(1)
+    >>> y = np.arange(600) % 2
+    >>> X = rng.poisson(0.3 + 0.3 * (np.arange(40) // 10 == y[:, None]))  # ten words for each class
+    >>> order = rng.permutation(40)
+    >>> Z, w = X[300:600, order], y[300:600]  # other texts, in other words
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 2)
+    >>> X, y = X[:300], y[:300]
+    >>> noise, shuffled = rng.permuted(X, axis=0), rng.permutation(y)  # words as often, in any text
+    >>> model = DictionaryMap(LogisticRegression(), dictionary=dict(enumerate(order.tolist())))
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.8, 0.5, 0.5]
+    >>> round(LogisticRegression().fit(Z[:2], w[:2]).score(Z, w), 1)  # without a source
+    0.6
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -34,7 +34,10 @@ class EmbeddingMap(TwoSpaces):
     It helps where near words in the space mean the same in both languages, and the label follows
     from what a text is about. It harms where opposite words have nearly the same vector, as good
     and bad often have, and where the class shares differ, since each side is centred. Weight
-    the counts first (tf-idf): frequent words without meaning pull all means together.
+    the counts first (tf-idf): frequent words without meaning pull all means together. On reviews in
+    a made-up vocabulary it won 13.3 ± 2.9 points over 50 labelled target rows alone, of which a
+    source of noise won 4.2: in few dimensions the target's labels go farther
+    (``experiments/two_vocabularies``).
 
     Time O(nnz k + m k^2 + k^3) for k dimensions and m seed words, memory O((d + e + n) k).
 
@@ -69,14 +72,22 @@ class EmbeddingMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import EmbeddingMap
-    >>> V = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    >>> X = np.array([[1.0, 0, 2], [0, 1, 1], [3, 0, 0]])
-    >>> order = [2, 0, 1]  # the same words in another order
-    >>> model = EmbeddingMap(source_vectors=V, target_vectors=V[order])
-    >>> model = model.fit((X, [0, 1, 0]), X[:, order])
-    >>> bool(np.allclose(model.transform(X[:, order]), model.transform_source(X)))
-    True
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import Domain, EmbeddingMap
+    >>> rng = np.random.default_rng(20)
+    >>> y = np.arange(600) % 2
+    >>> X = rng.poisson(0.3 + 0.3 * (np.arange(40) // 10 == y[:, None]))  # ten words for each class
+    >>> order = rng.permutation(40)
+    >>> Z, w = X[300:600, order], y[300:600]  # other texts, in other words
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 2)
+    >>> X, y = X[:300], y[:300]
+    >>> noise, shuffled = rng.permuted(X, axis=0), rng.permutation(y)  # words as often, in any text
+    >>> V = rng.normal(size=(4, 10))[np.arange(40) // 10] + rng.normal(size=(40, 10)) / 3
+    >>> model = EmbeddingMap(LogisticRegression(), source_vectors=V, target_vectors=V[order])
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.8, 0.7, 0.7]
+    >>> round(LogisticRegression().fit(Z[:2], w[:2]).score(Z, w), 1)  # without a source
+    0.6
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -154,11 +165,19 @@ def _vectors(given: Any, n_columns: int, name: str) -> Floats:
             f"EmbeddingMap needs {name}, a vector for each column of that side. Without vectors, a "
             "dictionary is enough for DictionaryMap, and parallel rows for CrossLingualLSA."
         )
-    vectors = np.asarray(given, dtype=np.float64)
-    if vectors.ndim != 2 or len(vectors) != n_columns or not np.isfinite(vectors).all():
+    try:
+        vectors = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"EmbeddingMap: {name} must be rows of numbers: {error}") from error
+    if vectors.ndim != 2 or len(vectors) != n_columns:
         raise ValueError(
-            f"EmbeddingMap: {name} must be finite, of shape ({n_columns}, k), with a row for each "
-            f"column of that side; got shape {vectors.shape}"
+            f"EmbeddingMap: {name} must have shape ({n_columns}, k), with a row for each column of "
+            f"that side; got shape {vectors.shape}"
+        )
+    if not np.isfinite(vectors).all() or not vectors.any():
+        raise ValueError(
+            f"EmbeddingMap: {name} must be finite numbers, and not all zero: zeros stand for a "
+            "column without a vector"
         )
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, 1.0)

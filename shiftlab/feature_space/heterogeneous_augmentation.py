@@ -34,10 +34,11 @@ class HeterogeneousAugmentation(TwoSpaces):
     each of the three parts is divided by its root mean square.
 
     It helps where target labels are few and some of what tells the classes is shared: the common
-    part learns from the source, and the target's own columns correct it. With class means
-    alone the common part holds little more than the classes themselves, so that a source of noise
-    does nearly as well: see ``experiments/heterogeneous``. It harms estimators that work by
-    distances or thresholds.
+    part learns from the source, and the target's own columns correct it. From pixels to gradients
+    of digits pairs won 7.5 ± 1.0 points over three labels a class alone, and 1.2 ± 0.8 with source
+    digits of another data set. Without pairs the common part holds little more than the classes
+    themselves, and nothing was won: -0.4 ± 0.7, and 0.3 ± 0.7 over shuffled labels
+    (``experiments/heterogeneous``). It harms estimators that work by distances or thresholds.
 
     Time O((n + m) (d + e)^2 + (d + e)^3), memory O(n (d + e + k)), checked before it is taken.
 
@@ -73,14 +74,22 @@ class HeterogeneousAugmentation(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from shiftlab import Domain, HeterogeneousAugmentation
-    >>> rng = np.random.default_rng(0)
-    >>> y = np.arange(60) % 2
-    >>> X, Z = rng.normal(size=(60, 3)) + y[:, None], rng.normal(size=(60, 5)) - y[:, None]
-    >>> model = HeterogeneousAugmentation().fit((X, y), Domain(Z, y, labelled=np.arange(60) < 8))
-    >>> k = model.n_common_
-    >>> bool((model.transform(Z)[:, k : k + 3] == 0).all())
-    True
+    >>> rng = np.random.default_rng(17)
+    >>> z = rng.normal(size=(500, 3))  # what both descriptions show
+    >>> A, B = (z @ rng.normal(size=(3, d)) + rng.normal(size=(500, d)) * 2 for d in (40, 60))
+    >>> y = (z[:, 0] > 0).astype(int)
+    >>> Z, w = B[300:], y[300:]
+    >>> target = Domain(Z, w, labelled=np.arange(200) < 6)
+    >>> def score(rows, labels):  # rows 0 to 99 are known on both sides
+    ...     model = HeterogeneousAugmentation(LogisticRegression(), paired=(rows[:100], B[:100]))
+    ...     return round(model.fit((rows[100:300], labels[100:300]), target).score(Z, w), 1)
+    >>> noise, shuffled = rng.normal(size=A.shape), rng.permutation(y)
+    >>> score(A, y), score(noise, y), score(A, shuffled)
+    (0.9, 0.8, 0.8)
+    >>> round(LogisticRegression().fit(Z[:6], w[:6]).score(Z, w), 1)  # without a source
+    0.8
     """
 
     facts: ClassVar[Facts] = Facts(

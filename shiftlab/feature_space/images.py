@@ -128,11 +128,13 @@ def _as_bytes(images: NDArray[Any]) -> NDArray[np.uint8]:
         return images.astype(np.uint8) * np.uint8(255)
     if images.dtype == np.uint16:
         return _as_uint8(images / 257)
-    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    numbers = images.size > 0 and images.dtype.kind in "iuf"
+    low, high = (images.min(), images.max()) if numbers else (0, 0)
     if images.dtype.kind != "f" or not (low >= 0 and high <= 1):
+        values = f" in {low:g}..{high:g}" if numbers else ""
         raise ValueError(
             "images must be uint8, or float in 0..1, uint16 or truth values; got "
-            f"{images.dtype} in {low:g}..{high:g}"
+            f"{images.dtype}{values}"
         )
     return _as_uint8(255 * images)
 

@@ -33,7 +33,8 @@ def principal_axes(sample: Sample) -> tuple[Floats, Floats, Floats]:
     mean = sample.weight @ sample.X
     centred = (sample.X - mean) * np.sqrt(sample.weight)[:, None]
     variances, axes = np.linalg.eigh(centred.T @ centred)
-    kept = variances > 1e-10 * max(float(variances[-1]), 0.0)
+    rounding = 1e-28 * float(sample.weight @ (sample.X**2).sum(axis=1))  # what a constant leaves
+    kept = variances > max(1e-10 * float(variances[-1]), rounding)
     return mean, variances[kept][::-1], axes[:, kept][:, ::-1]
 
 
@@ -51,8 +52,9 @@ class LinearGaussianMap(TwoSpaces):
 
     It helps where both sides describe the same rows by nearly the same axes: one space is a
     rotation, a stretched copy or an embedding of the other. It harms wherever the order of the
-    axes' variances differs, which is the rule between real descriptions: there it is no better
-    than a source of noise (``experiments/heterogeneous``), and only a baseline.
+    axes' variances differs, which is the rule between real descriptions: between those of digits
+    it lost 4 to 22 points against three labels a class alone, and in three of four settings did
+    no better than noise or shuffled labels (``experiments/heterogeneous``). It is only a baseline.
 
     Time O(n (d^2 + e^2) + d^3 + e^3), memory O(d^2 + e^2).
 
@@ -85,13 +87,21 @@ class LinearGaussianMap(TwoSpaces):
     Examples
     --------
     >>> import numpy as np
-    >>> from shiftlab import LinearGaussianMap
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.exponential(size=(500, 2)) * [3, 1]
-    >>> Z = np.column_stack([0 * X[:, 0], X[:, 1], X[:, 0]])  # turned, in three dimensions
-    >>> model = LinearGaussianMap().fit((X, np.arange(500) % 2), Z)
-    >>> bool(np.abs(model.transform_source(X) - Z).max() < 1e-9)
-    True
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from shiftlab import Domain, LinearGaussianMap
+    >>> rng = np.random.default_rng(18)
+    >>> X = rng.exponential(size=(600, 3)) * [4, 2, 1]
+    >>> y = (X @ [1, 2, 0] > 7).astype(int)
+    >>> turn = np.linalg.qr(rng.normal(size=(20, 3)))[0]
+    >>> Z, w = X[300:] @ turn.T + rng.normal(size=(300, 20)) / 3, y[300:]  # other rows, turned
+    >>> target = Domain(Z, w, labelled=np.arange(300) < 10)
+    >>> X, y = X[:300], y[:300]
+    >>> model = LinearGaussianMap(LogisticRegression())
+    >>> noise, shuffled = rng.normal(size=X.shape), rng.permutation(y)
+    >>> [round(model.fit(s, target).score(Z, w), 1) for s in ((X, y), (noise, y), (X, shuffled))]
+    [0.9, 0.5, 0.5]
+    >>> round(LogisticRegression().fit(Z[:10], w[:10]).score(Z, w), 1)  # without a source
+    0.8
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -119,7 +129,8 @@ class LinearGaussianMap(TwoSpaces):
         self._mean_t, variances_t, axes_t = principal_axes(target)
         k = min(len(variances_s), len(variances_t), self.n_components or len(self._mean_s))
         if k == 0:
-            raise ValueError("LinearGaussianMap: the rows of one side are all equal")
+            side = "target" if len(variances_s) else "source"
+            raise ValueError(f"LinearGaussianMap: all rows of the {side} are equal; it has no axes")
         axes_s = axes_s[:, :k] / np.sqrt(variances_s[:k])
         axes_t = axes_t[:, :k] / np.sqrt(variances_t[:k])
         scores = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import narwhals.stable.v1 as nw
@@ -23,7 +24,7 @@ from shiftlab.feature_space.matching import (
 from shiftlab.feature_space.profiles import Profiles, read_profiles
 from shiftlab.feature_space.recoding import match_levels
 
-__all__ = ["Pairing", "check_names"]
+__all__ = ["Pairing", "check_factors", "check_names"]
 
 # A candidate below this probability is not worth a line.
 WORTH_NAMING = 0.05
@@ -236,3 +237,19 @@ def check_names(parameter: str, names: list[str], columns: list[Column], side: s
             f"SchemaAlignment: {parameter} names {unknown}, which the {side} has not; its columns "
             f"are {known[:12]}"
         )
+
+
+def check_factors(units: Mapping[Any, Any], columns: list[Column]) -> None:
+    """Raise ValueError unless ``units`` gives a number to columns of numbers of the target."""
+    check_names("units", [str(name) for name in units], columns, "target")
+    for name, factor in units.items():
+        if not isinstance(factor, Real) or not np.isfinite(float(factor)) or factor == 0:
+            raise ValueError(
+                f"SchemaAlignment: units[{name!r}] must be a finite factor other than zero; got "
+                f"{factor!r}"
+            )
+        if not next(c for c in columns if c.name == str(name)).numeric:
+            raise ValueError(
+                f"SchemaAlignment: units names {name!r}, which holds text in the target; only "
+                "numbers have a unit"
+            )

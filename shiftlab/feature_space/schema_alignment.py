@@ -19,13 +19,15 @@ from shiftlab.feature_space.column_report import ColumnReport
 from shiftlab.feature_space.completion import Completion, assemble, column_names, select_columns
 from shiftlab.feature_space.images import to_common_images
 from shiftlab.feature_space.matching import BY_CONTENT, Column, Match
-from shiftlab.feature_space.pairing import Pairing, check_names
+from shiftlab.feature_space.pairing import Pairing, check_factors
 from shiftlab.feature_space.units import BY_DISTRIBUTION, Conversion, choose_conversion
 from shiftlab.validation import check_values
 
 __all__ = ["ColumnReport", "SchemaAlignment"]
 
 Floats = NDArray[np.float64]
+
+WORDS = (nw.String, nw.Categorical, nw.Enum)
 
 
 class SchemaAlignment(Adapter):
@@ -57,7 +59,8 @@ class SchemaAlignment(Adapter):
     unknown of them is carried as a weight of the row, :math:`1 - \sum_c u_c(x) / d`, with u the
     unexplained share of the variance of column c at x. Columns that only the target has can be
     used once some of its labels are known: the labelled target rows join the training, and
-    the source's rows get these columns imputed, with their weight.
+    the source's rows get these columns imputed, with their weight. The target alone does better
+    as soon as it has some labelled rows for each column: compare.
 
     It helps when the same quantities were recorded under another schema. It harms when a
     column's distribution really moved by the factor of a known conversion, when two columns
@@ -130,6 +133,10 @@ class SchemaAlignment(Adapter):
     {'height_cm': [175.0, 160.0], 'sex': ['m', 'f']}
     >>> print(adapter.report_[0])
     'height_cm' <- 'Height (m)': same name, other unit (1.00); unit m to cm (x 100)
+    >>> noise = pd.DataFrame({"a": [0.3, -1.2], "b": [0.9, 0.1]})  # of which nothing is matched
+    >>> adapter.fit(noise, target)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: SchemaAlignment: the target has no sure match for the source's columns ['a', 'b']...
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -194,7 +201,7 @@ class SchemaAlignment(Adapter):
             return source
         pairing = Pairing(source, target, self.mapping or {}, self.min_confidence)
         if isinstance(self.units, Mapping):
-            check_names("units", [str(n) for n in self.units], pairing.theirs, "target")
+            check_factors(self.units, pairing.theirs)
         records = self._describe_all(pairing)
         lacking = [c.name for c in pairing.mine if c.name not in records]
         self._check_missing(lacking, pairing, records)
@@ -290,6 +297,12 @@ class SchemaAlignment(Adapter):
         columns = []
         for i, j, record in self._columns:
             column, name = table[:, j], ours.columns[i]
+            numbers = ours[:, i].dtype.is_numeric()
+            if numbers and not record.categories and column.dtype in WORDS:
+                raise ValueError(
+                    f"SchemaAlignment: column {table.columns[j]!r} holds text, but held numbers "
+                    "when it was fitted; convert it"
+                )
             if record.categories:
                 column = _recoded(column, record.categories, ours[:, i].dtype, table, frame)
             elif record.factor != 1 or record.offset != 0:

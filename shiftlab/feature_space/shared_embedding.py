@@ -69,10 +69,11 @@ class SharedEmbedding(TwoSpaces):
     the number of classes, so that three labels a class are enough to learn it.
 
     It helps little where target labels are few but clean: the mapped source adds the shape of its
-    classes to prototypes that the labelled target rows fix. A source of pure noise can be mapped
-    onto any prototypes, too, so measure that control (``experiments/heterogeneous`` does, and
-    says where this beats it). It harms where the classes of the source lie otherwise to each
-    other than those of the target.
+    classes to prototypes that the labelled target rows fix. From pixels to gradients of digits it
+    won 0.7 ± 0.3 points over three labels a class alone and 2.2 ± 0.5 over shuffled labels; with
+    source digits of another data set, or with a network's features as the target's columns,
+    nothing (``experiments/heterogeneous``). It harms where the classes of the source lie
+    otherwise to each other than those of the target.
 
     Time O(n (d^2 + e^2) + d^3 + e^3), memory O(d^2 + e^2).
 
@@ -150,6 +151,8 @@ class SharedEmbedding(TwoSpaces):
     def _learn(self, source: Sample, target: Sample) -> None:
         classes = shared_classes(source, target, "SharedEmbedding")
         self._mean_t, _, axes = principal_axes(target)
+        if axes.shape[1] == 0:
+            raise ValueError("SharedEmbedding: all rows of the target are equal; it has no axes")
         self.target_map_ = axes[:, : self.n_components]
         z = target._replace(X=(target.X - self._mean_t) @ self.target_map_)
         ours, shares = class_means(source, classes)
@@ -187,6 +190,8 @@ def shared_classes(source: Sample, target: Sample, who: str) -> NDArray[np.intp]
     """
     ours, theirs = (np.unique(s.codes[(s.codes >= 0) & (s.weight > 0)]) for s in (source, target))
     shared: NDArray[np.intp] = ours[np.isin(ours, theirs)]
+    if len(ours) == 0:
+        raise ValueError(f"{who} needs labels that are classes; got numbers, as of a regression")
     if len(shared) < 2:
         raise ValueError(
             f"{who} needs labelled rows of at least two classes that both sides have; got "

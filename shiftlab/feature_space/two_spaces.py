@@ -111,6 +111,8 @@ class TwoSpaces(Adapter):
         check_is_fitted(self, "source_")
         rows, schema = Domain.of(X, name="X"), self._source_schema
         who = f"{type(self).__name__}.transform_source"
+        if rows.n_rows == 0:
+            raise ValueError(f"{who}: X has 0 sample(s); a minimum of 1 is required")
         check_columns(schema.with_(name="the fitted source"), rows, who)
         return self._mapped(rows, self._map_source).X
 

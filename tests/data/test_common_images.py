@@ -73,6 +73,7 @@ def test_input_is_not_changed_and_not_copied_without_need() -> None:
     [
         (np.full((2, 4, 4), 200.0), {}, r"uint8, or float in 0..1.*got float64 in 200..200"),
         (np.zeros((2, 4, 4), np.int64), {}, "got int64"),
+        (np.full((2, 4, 4), "a"), {}, "got <U1"),
         (np.zeros((2, 4, 4), np.uint8), {"size": (4, 0)}, "size must be a positive integer"),
         (np.zeros((4, 4), np.uint8), {}, r"got \(4, 4\)"),
         (np.zeros((2, 4, 4, 4), np.uint8), {}, r"got \(2, 4, 4, 4\)"),

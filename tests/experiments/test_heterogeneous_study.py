@@ -18,6 +18,7 @@ from shiftlab.experiments.heterogeneous import (
     main,
 )
 from shiftlab.experiments.readme import BEGIN, END
+from shiftlab.experiments.resume import RESULTS
 
 SETTINGS = {"n_source": 40, "n_target": 60, "labels": 2, "n_paired": 30, "n_test": 50}
 SCENARIO = {"source": ["a", "pixels"], "target": ["a", "pixels"]}
@@ -96,6 +97,24 @@ def test_pixels_and_gradients_have_their_sizes():
     assert not np.allclose(turned, describe(images, "hog"))
 
 
+def test_features_of_a_network_are_what_its_head_sees():
+    torch = pytest.importorskip("torch")
+    from shiftlab.deep import TrainedNet
+    from shiftlab.deep.backbones import digit_cnn
+
+    torch.manual_seed(0)
+    net = TrainedNet(digit_cnn(1, 10), np.arange(10), (16, 16, 1), device="cpu")
+    images = np.random.default_rng(0).integers(0, 255, (60, 16, 16), dtype=np.uint8)
+    rows = describe(images, "cnn", net)
+    assert rows.shape == (60, 128)
+    scores = torch.from_numpy(rows).float() @ net.net.head.weight.T + net.net.head.bias
+    np.testing.assert_array_equal(scores.argmax(1).numpy(), net.predict(images))
+    scenario = {"source": ["a", "cnn"], "target": ["a", "pixels"]}
+    draw = draw_digits(SETTINGS, scenario, {"a": numbered(300)}, 0, net)
+    assert (draw.source.X.shape, draw.paired[0].shape) == ((40, 128), (30, 128))
+    assert draw.target.X.shape == (60, 256)
+
+
 def test_the_committed_results_are_shown_and_two_methods_help():
     folder, rows = committed()
     settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
@@ -103,9 +122,11 @@ def test_the_committed_results_are_shown_and_two_methods_help():
     assert text.split(BEGIN)[1].split(END)[0].strip() == heterogeneous_block(rows)
     assert tuple(rows[0]) == FIELDS
     assert settings["draws"] == 20
+    each = len(METHODS) * 3 + len(settings["penalties"]) + 1
+    assert len(rows) == len(settings["scenarios"]) * 20 * each
     for scenario in settings["scenarios"]:
         here = [r for r in rows if r["scenario"] == scenario["name"]]
-        assert len({r["draw"] for r in here}) == scenario.get("draws", settings["draws"])
+        assert {int(r["draw"]) for r in here} == set(range(20))
     first = heterogeneous_block([r for r in rows if r["scenario"] == rows[0]["scenario"]])
     assert first.count("| yes |") >= 2
 
@@ -119,7 +140,14 @@ def test_a_tiny_study_runs(real_data, tmp_path):
         'target = ["usps", "hog"]\n'
     )
     (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
-    main(["--folder", str(tmp_path)])
+    given = ["--folder", str(tmp_path), "--out", str(tmp_path / "runs")]
+    main(given)
+    before = (tmp_path / "results.csv").read_bytes()
+    # a run that was stopped goes on to the same results
+    lines = (tmp_path / "runs" / RESULTS).read_text().splitlines(keepends=True)
+    (tmp_path / "runs" / RESULTS).write_text(lines[0] + lines[1][:99])
+    main(given)
+    assert (tmp_path / "results.csv").read_bytes() == before
     with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * (2 + 3 * len(METHODS))

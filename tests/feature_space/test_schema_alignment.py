@@ -100,6 +100,14 @@ def test_unknown_names_are_matched_by_distribution_with_a_warning():
     pd.testing.assert_frame_equal(adapter.transform(target), truth)
 
 
+def test_columns_of_noise_are_left_open():
+    target = people(1000, 1).set_axis(["v1", "v2", "v3", "v4"], axis=1)
+    for seed in range(5):
+        noise = pd.DataFrame(np.random.default_rng(seed).normal(size=(1000, 4)), columns=[*"abcd"])
+        with pytest.raises(ValueError, match=r"no sure match for .*\['a', 'b', 'c', 'd'\]"):
+            SchemaAlignment().fit(noise, target)
+
+
 def test_abbreviated_names_break_the_tie_that_distributions_leave():
     rng = np.random.default_rng(1)
     source = pd.DataFrame(
@@ -152,6 +160,17 @@ def test_units_by_distribution_only_where_it_is_clear():
         assert kept.transform(target).equals(target)
     given = quiet_fit(source, target, units={"length": 0.5})
     np.testing.assert_allclose(given.transform(target)["length"], target["length"] / 2)
+
+
+def test_factors_are_numbers_for_columns_of_numbers_and_these_stay_numbers():
+    frame = pd.DataFrame({"length": [1.0, 2.0, 3.0], "sex": ["f", "m", "f"]})
+    for factor in (0, np.nan, np.inf, "x", None):
+        with pytest.raises(ValueError, match=r"units\['length'\] must be a finite factor"):
+            SchemaAlignment(units={"length": factor}).fit(frame, frame)
+    with pytest.raises(ValueError, match="units names 'sex', which holds text in the target"):
+        SchemaAlignment(units={"sex": 2.0}).fit(frame, frame)
+    with pytest.raises(ValueError, match="column 'length' holds text, but held numbers"):
+        SchemaAlignment().fit(frame, frame).transform(frame.assign(length="long"))
 
 
 def test_a_moderate_shift_is_never_taken_for_a_unit():

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, RidgeCV
 
 from shiftlab import Domain, SchemaAlignment
 from shiftlab.feature_space.assignment import soft_assignment
@@ -106,6 +106,30 @@ def test_a_column_that_only_the_target_has_is_used_once_labels_are_known(missing
     plain = SchemaAlignment(missing=missing, added="use").fit(source, given)
     assert "load" not in plain.source_.feature_names
     assert plain.report_[-1].how == "only in the target, left out"
+
+
+def test_a_source_without_the_added_column_teaches_while_target_labels_are_few():
+    rng = np.random.default_rng(0)
+    X, load = rng.normal(size=(600, 15)), rng.normal(size=600)
+    y = X @ rng.normal(size=15) + load + 0.3 * rng.normal(size=600)
+    real, noise = (pd.DataFrame(rows[:400]) for rows in (X, rng.permuted(X, axis=0)))
+    given, truth = pd.DataFrame(X[400:]).assign(load=load[400:]), y[400:]
+    for table in (real, noise, given):
+        table.columns = [f"column {c}" for c in table.columns]
+
+    def used(few, rows, labels):
+        target = Domain(given, truth, labelled=np.arange(200) < few)
+        model = SchemaAlignment(RidgeCV(), missing="drop", added="use")
+        return model.fit((rows, labels), target).score(given, truth)
+
+    def alone(few):
+        return RidgeCV().fit(given[:few], truth[:few]).score(given, truth)
+
+    taught = used(10, real, y[:400])
+    assert taught > alone(10) + 0.2
+    assert taught > used(10, noise, y[:400]) + 0.5
+    assert taught > used(10, real, rng.permutation(y[:400])) + 0.5
+    assert used(100, real, y[:400]) < alone(100)  # some labels for each column are enough
 
 
 def test_copies_in_the_target_are_left_out():

@@ -57,7 +57,7 @@ def other_language(X, seed=5):
 
 def test_a_dictionary_is_a_matrix_whose_rows_share_a_count():
     source, target = Domain(np.ones((3, 4))), Domain(np.ones((3, 3)))
-    words = {0: 2, 1: [0, 3], 2: {1: 3.0, 0: 1.0}, 7: 0, "x": 1}
+    words = {0: 2, 1: {0, 3}, 2: {1: 3.0, 0: 1.0}, 7: 0, "x": 1}
     M = read_dictionary(words, source, target, "who").toarray()
     np.testing.assert_array_equal(M, [[0, 0, 1, 0], [0.5, 0, 0, 0.5], [0.25, 0.75, 0, 0]])
     named = [Domain(pd.DataFrame(np.ones((2, 2)), columns=c)) for c in (["cat", "dog"], ["a", "b"])]
@@ -65,8 +65,9 @@ def test_a_dictionary_is_a_matrix_whose_rows_share_a_count():
     np.testing.assert_array_equal(M, [[0, 1], [1, 0]])  # a word that is not there takes no share
     with pytest.raises(ValueError, match=r"who: no entry.*'a', 'b'.*'cat', 'dog'.*'ham', 'pig'"):
         read_dictionary({"ham": "pig"}, *named, "who")
-    with pytest.raises(ValueError, match="must be positive"):
-        read_dictionary({0: {1: 0.0}}, source, target, "who")
+    for weight in (0.0, -1, np.nan, np.inf, "much"):
+        with pytest.raises(ValueError, match=r"weights of dictionary\[0\] must be positive"):
+            read_dictionary({0: {1: weight}}, source, target, "who")
 
 
 def test_translated_counts_are_those_of_the_source_and_stay_sparse():
@@ -119,6 +120,9 @@ def test_a_seed_dictionary_turns_vectors_by_procrustes():
         ({}, "needs source_vectors.*DictionaryMap"),
         ({"source_vectors": np.ones((3, 2)), "target_vectors": np.ones((40, 2))}, r"\(40, k\)"),
         ({"source_vectors": np.ones((40, 2)), "target_vectors": np.ones((40, 3))}, "2 dim.* 3"),
+        ({"source_vectors": np.zeros((40, 2))}, "source_vectors must be finite.*not all zero"),
+        ({"source_vectors": np.full((40, 2), np.inf)}, "source_vectors must be finite"),
+        ({"source_vectors": [[1, 2], [3]]}, "source_vectors must be rows of numbers"),
     ],
 )
 def test_vectors_that_are_lacking_or_do_not_fit_are_named(given, message):
@@ -175,12 +179,17 @@ def test_each_bridge_carries_the_labels_over_and_a_false_one_does_not():
             model, paired=(A, B[rng.permutation(800)]), n_components=5, random_state=0
         ),
     }
-    shuffled = rng.permutation(y)
+    empty = {**real, "pairs": CrossLingualLSA(model, paired=(rng.permuted(A, axis=0), B))}
+    empty["pairs"].set_params(n_components=5, random_state=0)
+    shuffled, noise = rng.permutation(y), rng.permuted(X, axis=0)  # words as often, in any text
+    few = np.arange(400) < 6
+    alone = model.fit(Z[few], w[few]).score(Z, w)
     for name, adapter in real.items():
         good = adapter.fit((X, y), Z).score(Z, w)
-        assert good > 0.75, name
+        assert good > max(0.75, alone + 0.1), name
         assert false[name].fit((X, y), Z).score(Z, w) < good - 0.1, name
         assert adapter.fit((X, shuffled), Z).score(Z, w) < good - 0.1, name
+        assert empty[name].fit((noise, y), Z).score(Z, w) < good - 0.1, name
 
 
 def test_a_map_needs_no_label_and_an_estimator_does():
@@ -237,6 +246,27 @@ def test_directions_are_those_of_the_ridge_predictors_of_the_pivots():
     moved = model.transform(both)
     np.testing.assert_array_equal(moved[:, :40], both)
     assert (moved[:, 40:] ** 2).sum() / (both**2).sum() == pytest.approx(0.25)
+
+
+def test_pivots_that_tell_the_class_beat_pivots_that_tell_nothing():
+    gains = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        y = np.arange(400) % 2
+        good = rng.random((400, 4)) < 0.2 + 0.4 * y[:, None]
+        other = rng.random((400, 20)) < 0.4
+        own = rng.random((400, 6)) < 0.1 + 0.6 * y[:, None]
+        X = np.hstack([good, other, own, 0 * own])[:200].astype(float)
+        Z = np.hstack([good, other, 0 * own, own])[200:].astype(float)
+        y, w = y[:200], y[200:]
+        options = {"n_pivots": 4, "n_components": 1, "weight": 1.0}
+        model = StructuralCorrespondence(LogisticRegression(), **options).fit((X, y), Z)
+        blind = StructuralCorrespondence(**options).fit((X, rng.permutation(y)), Z)
+        random = LogisticRegression().fit(blind.transform(X), y).score(blind.transform(Z), w)
+        plain = LogisticRegression().fit(X, y).score(Z, w)
+        gains.append([model.score(Z, w) - plain, model.score(Z, w) - random])
+    error = np.std(gains, axis=0, ddof=1) / np.sqrt(6)
+    assert (np.mean(gains, axis=0) > 2 * error).all()
 
 
 def test_without_a_common_word_nothing_is_added():

@@ -106,10 +106,11 @@ class StructuralCorrespondence(Adapter):
     the same pivots. Each direction is scaled alike, and the block as the rows.
 
     It helps where topics differ and the way of judging does not, and the target's own words carry
-    the label. It gains little where most of the words that tell the label are on both sides: less
-    than a point on pairs of Amazon reviews, where pivots that are frequent but blind to the class
-    do nearly as well (``experiments/two_vocabularies``). It harms where pivots change their
-    meaning. It is made for counts of words.
+    the label. It gains little where most of the words that tell the label are on both sides: on
+    twelve pairs of Amazon reviews 0.7 ± 0.6 points (two standard errors) over the source alone, and
+    0.4 ± 0.6 over pivots chosen by shuffled labels, so that the choice of pivots was not shown to
+    matter there (``experiments/two_vocabularies``). It harms where pivots change their meaning. It
+    is made for counts of words.
 
     Time O(m nnz) for m pivots, memory O(d m).
 
@@ -160,16 +161,20 @@ class StructuralCorrespondence(Adapter):
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
     >>> from shiftlab import StructuralCorrespondence
-    >>> rng = np.random.default_rng(0)
+    >>> rng = np.random.default_rng(1)
     >>> y = np.arange(400) % 2
-    >>> good = (rng.random((400, 4)) < 0.2 + 0.5 * y[:, None]).astype(float)  # pivots
-    >>> own = (rng.random((400, 6)) < 0.1 + 0.6 * y[:, None]).astype(float)
-    >>> X = np.hstack([good[:200], own[:200], np.zeros((200, 6))])  # six words of the source
-    >>> Z = np.hstack([good[200:], np.zeros((200, 6)), own[200:]])  # and six of the target
-    >>> plain = LogisticRegression().fit(X, y[:200]).score(Z, y[200:])
+    >>> good = rng.random((400, 4)) < 0.2 + 0.4 * y[:, None]  # words of both that tell the class,
+    >>> other = rng.random((400, 8)) < 0.4  # and some that tell nothing
+    >>> own = rng.random((400, 6)) < 0.1 + 0.6 * y[:, None]
+    >>> X = np.hstack([good, other, own, 0 * own])[:200].astype(float)  # six words of the source,
+    >>> Z = np.hstack([good, other, 0 * own, own])[200:].astype(float)  # and six of the target
+    >>> y, w = y[:200], y[200:]
     >>> model = StructuralCorrespondence(LogisticRegression(), n_pivots=4, n_components=1, weight=1)
-    >>> model.fit((X, y[:200]), Z).score(Z, y[200:]) > plain + 0.05
-    True
+    >>> by_pivots = model.fit((X, y), Z).score(Z, w)
+    >>> blind = model.fit((X, rng.permutation(y)), Z)  # pivots of shuffled labels
+    >>> by_random = LogisticRegression().fit(blind.transform(X), y).score(blind.transform(Z), w)
+    >>> [round(a, 1) for a in (by_pivots, by_random, LogisticRegression().fit(X, y).score(Z, w))]
+    [0.9, 0.8, 0.5]
     """
 
     facts: ClassVar[Facts] = Facts(
