@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import warnings
@@ -364,7 +363,7 @@ class DeepAdapter(NetAdapter):
             "progress": self.progress,
             "text": who,
         }
-        print_ = self._fingerprint(context, labelled, seed) if self.checkpoint else ""
+        print_ = self._fingerprint(context, seed) if self.checkpoint else ""
         if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
             with seeded(seed + 4, chosen):
                 first = self._first_method(context)
@@ -476,17 +475,15 @@ class DeepAdapter(NetAdapter):
         path = Path(self.checkpoint)
         return Snapshot(path.with_name(path.name + suffix), fingerprint)
 
-    def _fingerprint(self, context: Context, source: Domain, seed: int) -> str:
+    def _fingerprint(self, context: Context, seed: int) -> str:
         """Name the data, the settings and the network that a training starts from."""
-        mark = hashlib.sha256()
+        from shiftlab.deep.fingerprint import fingerprint
+
         given = self.get_params(deep=False)
         free = {"backbone", "checkpoint", "progress", "random_state", "device"}
         settings = {name: repr(value) for name, value in given.items() if name not in free}
-        mark.update(repr((type(self).__name__, seed, settings)).encode())
-        tensors = [context.source.pixels, context.target.pixels, context.labels]
-        tensors += [t for t in (context.weight, context.group) if t is not None]
-        tensors += list(context.net.state_dict().values())
-        for tensor in tensors:
-            mark.update(repr(tuple(tensor.shape)).encode())
-            mark.update(tensor.cpu().contiguous().numpy().tobytes())
-        return mark.hexdigest()
+        arrays = [context.source.pixels, context.target.pixels, context.labels]
+        arrays += [t for t in (context.weight, context.group) if t is not None]
+        arrays += list(context.net.state_dict().values())
+        # Without dtypes, as the snapshots that are already on disks.
+        return fingerprint((type(self).__name__, seed, settings), arrays, dtypes=False)
