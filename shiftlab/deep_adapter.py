@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from numbers import Integral, Real
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -229,42 +231,53 @@ def deep_facts(assumes: str, *, cost: str = "O(epochs n) gradients", **changes: 
     return Facts(assumes=assumes, cost=cost, **{**shared, **changes})
 
 
-_SHARED = "    <parameters of every deep adapter>\n"
-_SHARED_BUT_EPOCHS = "    <parameters of every deep adapter but epochs>\n"
 _EPOCHS = """\
-    epochs : int, default=20
-        Passes over the larger sample; an epoch has at least 20 steps.
+epochs : int, default=20
+    Passes over the larger sample; an epoch has at least 20 steps.
 """
-_SHARED_PARAMETERS = """\
-    batch_size : int, default=64
-        Rows of each sample in a step, at least 2.
-    learning_rate : float, default=3e-3
-        Peak of the one-cycle rate of AdamW.
-    augmentation : "auto", callable or None, default="auto"
-        Random changes of training images: "auto" is ``shiftlab.deep.Augmentation()``
-        for images and none for tables. A callable takes a batch and a generator.
-    checkpoint : path or None, default=None
-        A file that holds the state after each epoch. A training that was stopped goes on
-        from it, and ends with the bits of one that was not.
-    device : str, default="auto"
-        "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
-    random_state : int, RandomState or None, default=None
-        The same one gives the same bits on one machine.
-    progress : bool, default=False
-        Show a progress bar.
+_BUT_EPOCHS = """\
+batch_size : int, default=64
+    Rows of each sample in a step, at least 2.
+learning_rate : float, default=3e-3
+    Peak of the one-cycle rate of AdamW.
+augmentation : "auto", callable or None, default="auto"
+    Random changes of training images: "auto" is ``shiftlab.deep.Augmentation()``
+    for images and none for tables. A callable takes a batch and a generator.
+checkpoint : path or None, default=None
+    A file that holds the state after each epoch. A training that was stopped goes on
+    from it, and ends with the bits of one that was not.
+device : str, default="auto"
+    "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
+random_state : int, RandomState or None, default=None
+    The same one gives the same bits on one machine.
+progress : bool, default=False
+    Show a progress bar.
 """
-_SHARED_ATTRIBUTES_MARK = "    <attributes of every deep adapter>\n"
-_SHARED_ATTRIBUTES = """\
-    net_ : TrainedNet
-        The adapted network; ``net_.save(path)`` and ``net_.history``.
-    collapse_ : str or None
-        What went wrong, where the network gave nearly all of the target one class or forgot
-        the source; a warning says the same. None where all is well.
-    classes_ : ndarray, shape (k,)
-        The source's label set.
-    source_ : Domain
-        The labelled source rows, as features of the adapted network.
-"""
+# What stands for what in the docstrings of subclasses.
+_SHARED_DOCS = {
+    "backbone of every deep adapter": """\
+backbone : str, torch.nn.Module or pair, default="auto"
+    "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
+    Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
+    copied.
+""",
+    "parameters of every deep adapter": _EPOCHS + _BUT_EPOCHS,
+    "parameters of every deep adapter but epochs": _BUT_EPOCHS,
+    "attributes of every deep adapter": """\
+net_ : TrainedNet
+    The adapted network; ``net_.save(path)`` and ``net_.history``.
+collapse_ : str or None
+    What went wrong, where the network gave nearly all of the target one class or forgot
+    the source; a warning says the same. None where all is well.
+classes_ : ndarray, shape (k,)
+    The source's label set.
+source_ : Domain
+    The labelled source rows, as features of the adapted network.
+""",
+}
+
+# Python 3.13 takes the indentation out of docstrings, older ones leave it.
+_MARK = re.compile(r"^( *)<(.* of every deep adapter.*)>\n", flags=re.M)
 
 # A small sample makes an epoch of one or two steps, too few to train a network in.
 _STEPS_AN_EPOCH = 20
@@ -281,10 +294,7 @@ class DeepAdapter(NetAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     <parameters of every deep adapter>
     """
 
@@ -305,9 +315,7 @@ class DeepAdapter(NetAdapter):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__doc__:  # python -OO has none
-            text = cls.__doc__.replace(_SHARED, _EPOCHS + _SHARED_PARAMETERS)
-            text = text.replace(_SHARED_BUT_EPOCHS, _SHARED_PARAMETERS)
-            cls.__doc__ = text.replace(_SHARED_ATTRIBUTES_MARK, _SHARED_ATTRIBUTES)
+            cls.__doc__ = _MARK.sub(lambda m: indent(_SHARED_DOCS[m[2]], m[1]), cls.__doc__)
 
     def __init__(
         self,
