@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from numbers import Integral, Real
 from pathlib import Path
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -253,7 +251,6 @@ random_state : int, RandomState or None, default=None
 progress : bool, default=False
     Show a progress bar.
 """
-# What stands for what in the docstrings of subclasses.
 _SHARED_DOCS = {
     "backbone of every deep adapter": """\
 backbone : str, torch.nn.Module or pair, default="auto"
@@ -276,9 +273,6 @@ source_ : Domain
 """,
 }
 
-# Python 3.13 takes the indentation out of docstrings, older ones leave it.
-_MARK = re.compile(r"^( *)<(.* of every deep adapter.*)>\n", flags=re.M)
-
 # A small sample makes an epoch of one or two steps, too few to train a network in.
 _STEPS_AN_EPOCH = 20
 _WEIGHT_DECAY = 0.05
@@ -298,6 +292,7 @@ class DeepAdapter(NetAdapter):
     <parameters of every deep adapter>
     """
 
+    _shared_docs = _SHARED_DOCS
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [object],
         "epochs": [Interval(Integral, 1, None, closed="left")],
@@ -311,11 +306,6 @@ class DeepAdapter(NetAdapter):
     }
 
     collapse_: str | None
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__doc__:  # python -OO has none
-            cls.__doc__ = _MARK.sub(lambda m: indent(_SHARED_DOCS[m[2]], m[1]), cls.__doc__)
 
     def __init__(
         self,
