@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
+from shiftlab.experiments.few_labels_tables import accuracy_cell, mean_and_error
 from shiftlab.experiments.methods import few_labels
 from shiftlab.experiments.photos import face_patches, photo_patches
 from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
@@ -171,10 +171,7 @@ def off_the_shelf_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> str:
     lines.append("| images | features | " + " | ".join(f"{k} labels" for k in counts) + " |")
     lines.append("|---" * (len(counts) + 2) + "|")
     for name, kind in dict.fromkeys((s, f) for s, f, _ in found):
-        cells = []
-        for labels in counts:
-            mean, error = mean_and_error(found.get((name, kind, labels), [np.nan]))
-            cells.append(f"{mean:.3f} ± {error:.3f}" if np.isfinite(mean) else "")
+        cells = [accuracy_cell(found.get((name, kind, labels), [])) for labels in counts]
         lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
+from shiftlab.experiments.few_labels_tables import accuracy_cell
 from shiftlab.experiments.methods import few_labels
 from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
@@ -125,9 +125,7 @@ def pretext_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> str:
         cells = []
         for target in targets:
             values = found.get((way, target), [])
-            mean, error = mean_and_error(values) if values else (np.nan, np.nan)
-            spread = f" ± {error:.3f}" if np.isfinite(error) else ""
-            cells.append(f"{mean:.3f}{spread} ({len(values)})" if values else "")
+            cells.append(f"{accuracy_cell(values)} ({len(values)})" if values else "")
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

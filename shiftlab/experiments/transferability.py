@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
+from shiftlab.experiments.few_labels_tables import accuracy_cell
 from shiftlab.experiments.photos import photo_patches
 from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
@@ -218,23 +218,17 @@ def transferability_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> st
     str
     """
     found = _table(rows)
-    scratch, error = mean_and_error(found.get(("-", "scratch", 0), [np.nan]))
-    seeds = len({row["seed"] for row in rows})
+    counts, seeds = range(1, N_LAYERS + 1), {row["seed"] for row in rows}
     lines = [
-        f"{len(rows)} of {n_cells} cells are finished, of {seeds} seed(s).",
+        f"{len(rows)} of {n_cells} cells are finished, of {len(seeds)} seed(s).",
         "",
-        f"Training on B from scratch: {scratch:.3f}"
-        + (f" ± {error:.3f}." if np.isfinite(error) else "."),
+        f"Training on B from scratch: {accuracy_cell(found.get(('-', 'scratch', 0), []))}.",
         "",
-        "| tasks | variant | " + " | ".join(f"n = {n}" for n in range(1, N_LAYERS + 1)) + " |",
+        "| tasks | variant | " + " | ".join(f"n = {n}" for n in counts) + " |",
         "|---" * (N_LAYERS + 2) + "|",
     ]
     for tasks, variant in dict.fromkeys((t, v) for t, v, n in found if n):
-        cells = []
-        for n in range(1, N_LAYERS + 1):
-            mean, error = mean_and_error(found.get((tasks, variant, n), [np.nan]))
-            spread = f" ± {error:.3f}" if np.isfinite(error) else ""
-            cells.append(f"{mean:.3f}{spread}" if np.isfinite(mean) else "")
+        cells = [accuracy_cell(found.get((tasks, variant, n), [])) for n in counts]
         lines.append(f"| {tasks} | {variant} | " + " | ".join(cells) + " |")
     names = sorted({name for row in rows for name in row["scores"] or ()})
     table = {name: [score_correlations(rows, name, v) for v in ("AnB", "AnB+")] for name in names}

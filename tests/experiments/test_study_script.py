@@ -8,7 +8,13 @@ import json
 import pytest
 
 from shiftlab.data import resource_root
-from shiftlab.experiments import few_labels, off_the_shelf, script, transferability
+from shiftlab.experiments import (
+    few_labels,
+    few_labels_tables,
+    off_the_shelf,
+    script,
+    transferability,
+)
 from shiftlab.experiments.grid import Task
 from shiftlab.experiments.readme import BEGIN, END
 from shiftlab.experiments.script import csv_text, run_cells, study_parser, write_study
@@ -114,7 +120,7 @@ def test_a_study_has_the_options_that_it_needs(capsys):
     assert "unrecognized arguments: --seconds 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", [script, few_labels, transferability])
+@pytest.mark.parametrize("module", [script, few_labels, few_labels_tables, transferability])
 def test_examples_are_true(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
