@@ -51,26 +51,29 @@ def fill_shares(prior: Tensor, taken: Tensor) -> Tensor:
 class ClassShares(nn.Module):
     """Shares that predictions on a target have, and shares that they are brought to.
 
-    What is wanted starts at the source's shares and moves only as far as sure rows force it to:
-    what is learned of the target is counted, and the rows that are left go to the classes in
-    which the source has more, see :func:`fill_shares`. Estimates from all rows (expectation
-    maximisation) follow a network that confuses two classes, and the two push each other.
+    What is wanted starts half way, in logarithms, between the source's shares and equal ones:
+    neither is known of the target. It moves half way to where sure rows force it to: what is
+    learned of the target is counted, a class has at least the geometric mean of its count and
+    its first share, and the rows that are left go to the classes of which more was wanted
+    first, see :func:`fill_shares`. Estimates from all rows (expectation maximisation), and
+    counts that are believed in full, follow a network that confuses two classes, and the two push
+    each other.
 
     Parameters
     ----------
     prior : Tensor, shape (k,)
         Class shares of the source.
     largest_ratio : float
-        By how much a share may be multiplied or divided, before all are made to add up to one;
-        at least 1.
+        By how much a first share may be multiplied or divided, before all are made to add up to
+        one; at least 1.
 
     Examples
     --------
     >>> shares = ClassShares(torch.tensor([0.5, 0.5]), 2.0)
-    >>> shares.count(torch.tensor([0] * 8 + [1] * 2), torch.tensor([True] * 7 + [False] * 3))
+    >>> shares.count(torch.tensor([0] * 8 + [1] * 2), torch.tensor([True] * 8 + [False] * 2))
     >>> shares.follow()
     >>> [round(share, 2) for share in shares.wanted.tolist()]
-    [0.7, 0.3]
+    [0.63, 0.37]
     """
 
     prior: Tensor
@@ -80,7 +83,7 @@ class ClassShares(nn.Module):
 
     def __init__(self, prior: Tensor, largest_ratio: float) -> None:
         super().__init__()
-        prior = prior.clamp_min(_LEAST)
+        prior = prior.clamp_min(_LEAST).sqrt()
         prior = prior / prior.sum()
         for name in ("prior", "wanted", "seen"):
             self.register_buffer(name, prior.clone())
@@ -139,7 +142,7 @@ class ClassShares(nn.Module):
     def follow(self) -> None:
         """Move what is wanted to where the counts since the last call allow, and count anew."""
         if self.counts[-1] > 0:
-            taken = self.counts[:-1] / self.counts[-1]
+            taken = (self.prior * self.counts[:-1] / self.counts[-1]).sqrt()
             bounded = taken.clamp(self.prior / self.largest_ratio, self.prior * self.largest_ratio)
             self.wanted.copy_(fill_shares(self.prior, bounded))
         self.counts.zero_()

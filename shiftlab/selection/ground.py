@@ -302,6 +302,30 @@ class Ground:
             self._known[id(adapter)] = adapter, (np.concatenate(losses), proba)
         return self._known[id(adapter)][1]
 
+    def loss_without(self, adapter: Any, rows: NDArray[np.intp], *, mapped: bool) -> Floats:
+        """Losses on labelled source rows of an adapter that learns from the others.
+
+        Parameters
+        ----------
+        adapter : Adapter
+            Unfitted.
+        rows : ndarray of int
+            Row numbers of the source.
+        mapped : bool
+            Whether as the adapter maps them; else as target rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        if mapped:
+            found = self._mapped_without(adapter, rows)
+            assert found is not None
+            return found[1]
+        others = np.setdiff1d(np.arange(self.source.n_rows), rows)
+        fitted = clone(adapter).fit(self.source.take(others), self.target)
+        return self._loss(fitted, self.source.take(rows))
+
     def target_loss(self, adapter: Any, fitted: Any, soft: bool = False) -> Floats:
         """Losses of an adapter on labelled target rows.
 
@@ -394,12 +418,6 @@ class Ground:
             return np.asarray(predicted != y, dtype=np.float64)
         return np.square(np.asarray(predicted - y, dtype=np.float64)) / self.scale
 
-    def mapped_loss(self, adapter: Any) -> Floats:
-        """Losses on mapped source rows whose labels an adapter did not see; see `mapped_losses`."""
-        found = self.mapped_losses(adapter)
-        assert found is not None
-        return found[1]
-
     def mapped_losses(self, adapter: Any) -> tuple[Floats, Floats] | None:
         """Losses of both models on mapped source rows whose labels neither saw.
 
@@ -413,20 +431,26 @@ class Ground:
         tuple of ndarray or None
             Of the source-only model and of the adapter; None where rows are lost on the way.
         """
-        losses: list[list[Floats]] = [[], []]
+        found = []
         for _, test in self.folds:
-            mask = self.source.labelled.copy()
-            mask[test] = False
-            masked = self.source.with_(labelled=mask).masked()
-            models = [clone(m).fit(masked, self.target) for m in (self.baseline, adapter)]
-            mapped = models[1].source_
-            if mapped.n_rows != self.source.n_rows:
+            losses = self._mapped_without(adapter, test)
+            if losses is None:
                 return None
-            rows = self.source.take(test).with_(X=mapped.X[test])
-            for into, model in zip(losses, models, strict=True):
-                # mapped rows are past the steps before the last estimator
-                into.append(self._loss(model.estimator_, rows))
-        return np.concatenate(losses[0]), np.concatenate(losses[1])
+            found.append(losses)
+        return np.concatenate([b for b, _ in found]), np.concatenate([a for _, a in found])
+
+    def _mapped_without(self, adapter: Any, rows: NDArray[np.intp]) -> tuple[Floats, Floats] | None:
+        mask = self.source.labelled.copy()
+        mask[rows] = False
+        masked = self.source.with_(labelled=mask).masked()
+        models = [clone(m).fit(masked, self.target) for m in (self.baseline, adapter)]
+        mapped = models[1].source_
+        if mapped.n_rows != self.source.n_rows:
+            return None
+        as_mapped = self.source.take(rows).with_(X=mapped.X[rows])
+        # mapped rows are past the steps before the last estimator
+        base, adapted = (self._loss(m.estimator_, as_mapped) for m in models)
+        return base, adapted
 
     def _target_parts(self, known: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Folds of the labelled target rows, with the classes spread over them."""

@@ -13,6 +13,7 @@ from shiftlab.conditional.prior_correction import PriorCorrection
 from shiftlab.diagnosis import Diagnosis
 from shiftlab.selection.assumption import Assumption
 from shiftlab.selection.ground import Ground
+from shiftlab.selection.learning_curve import whole_loss
 from shiftlab.stats.bootstrap import Estimate
 from shiftlab.stats.calibration import Calibration, select_calibration
 from shiftlab.stats.weights import effective_sample_size
@@ -26,6 +27,9 @@ MISSED = 0.1  # of the intervals may miss
 
 def expected_score(ground: Ground, model: Any, assumption: Assumption | None) -> Estimate:
     """Estimate accuracy (or mean squared error) in the target, with its 90% interval.
+
+    Held-out rows are answered by models of fewer rows than the one that is used; see
+    `whole_loss`.
 
     Parameters
     ----------
@@ -42,11 +46,7 @@ def expected_score(ground: Ground, model: Any, assumption: Assumption | None) ->
     """
     if assumption is None:
         return _by_labels(ground, model)
-    loss = (
-        ground.mapped_loss(model)
-        if assumption.name == "feature map"
-        else ground.held_out_loss(model)
-    )
+    loss = whole_loss(ground, model, mapped=assumption.name == "feature map")
     found = ground.estimate(1 - loss if ground.classifies else ground.scale * loss, assumption)
     sd = (found.interval[1] - found.interval[0]) / (2 * norm.ppf(0.975))
     if not ground.classifies:
@@ -56,16 +56,20 @@ def expected_score(ground: Ground, model: Any, assumption: Assumption | None) ->
 
 
 def _share(value: float, sd: float, n: float) -> Estimate:
-    r"""Give a share its interval, that of Jeffreys for as many rows as it is worth.
+    r"""Give a share its interval, that of Clopper and Pearson for as many rows as it is worth.
 
-    Resampling alone says nothing where hardly a row is wrong: five errors less are none, and an
-    interval of no width. The rows it is worth are :math:`\hat p (1 - \hat p) / s^2`, at most
-    the effective sample size of the weights.
+    An interval by resampling is too short where few rows are wrong, and takes weights as known.
+    The rows that a share is worth are :math:`\hat p (1 - \hat p) / s^2` (E. Korn, B. Graubard,
+    "Confidence intervals for proportions with small expected number of positive counts estimated
+    from survey data", Survey Methodology 1998); where all or none are right there is nothing
+    to resample, and they are n.
     """
     p = float(np.clip(value, 0.0, 1.0))
-    worth = min(n, p * (1 - p) / sd**2) if sd > 0 else n
-    low, high = beta.ppf([MISSED / 2, 1 - MISSED / 2], p * worth + 0.5, (1 - p) * worth + 0.5)
-    return Estimate(p, (float(low), float(high)))
+    worth = p * (1 - p) / sd**2 if sd > 0 and 0 < p < 1 else n
+    right, wrong = p * worth, (1 - p) * worth
+    low = float(beta.ppf(MISSED / 2, right, wrong + 1)) if right > 0 else 0.0
+    high = float(beta.ppf(1 - MISSED / 2, right + 1, wrong)) if wrong > 0 else 1.0
+    return Estimate(p, (low, high))
 
 
 def _by_labels(ground: Ground, model: Any) -> Estimate:

@@ -42,23 +42,35 @@ def test_filled_shares_are_the_nearest_to_the_prior():
     assert full.tolist() == pytest.approx([0.6, 0.4])
 
 
-def test_shares_stay_the_sources_until_sure_rows_speak_against_them():
-    shares = ClassShares(torch.tensor([0.5, 0.3, 0.2]), 2.0)
+def test_shares_start_half_way_between_the_sources_and_equal_ones():
+    prior = torch.tensor([0.64, 0.16, 0.16, 0.04])
+    logs = (prior.log() + torch.full((4,), 0.25).log()) / 2
+    assert torch.allclose(ClassShares(prior, 2.0).wanted, logs.softmax(dim=0))
+
+
+# The source's shares are as the squares of 0.5, 0.3 and 0.2, so that the first ones are these.
+SQUARES = torch.tensor([0.25, 0.09, 0.04])
+
+
+def test_shares_stay_until_sure_rows_speak_against_them():
+    shares = ClassShares(SQUARES, 2.0)
     labels = torch.tensor([0] * 4 + [1] * 4 + [2] * 2)
     shares.count(labels, torch.tensor([True, False] * 5))
-    shares.follow()  # 0.2, 0.2 and 0.1 are sure: no more than the source has
+    shares.follow()  # 0.2, 0.2 and 0.1 are sure: no more than there are to be
     assert shares.wanted.tolist() == pytest.approx([0.5, 0.3, 0.2])
     for _ in range(2):  # two batches of an epoch
         shares.count(labels, torch.ones(10, dtype=torch.bool))
-    shares.follow()
-    assert shares.wanted.tolist() == pytest.approx([0.4, 0.4, 0.2])
+    shares.follow()  # 0.4, 0.4 and 0.2: the second has at least the mean of 0.3 and 0.4
+    second = (0.3 * 0.4) ** 0.5
+    by_hand = [1 - second - 0.2, second, 0.2]  # the third is not let below its own 0.2
+    assert shares.wanted.tolist() == pytest.approx(by_hand)
     before = shares.wanted.clone()
     shares.follow()  # an epoch without rows says nothing
     assert torch.equal(shares.wanted, before)
 
 
 def test_wanted_shares_stay_within_the_ratio():
-    shares = ClassShares(torch.tensor([0.5, 0.3, 0.2]), 1.5)
+    shares = ClassShares(SQUARES, 1.5)
     shares.count(torch.full((100,), 2), torch.ones(100, dtype=torch.bool))
     shares.follow()
     wanted = shares.wanted.tolist()
@@ -66,14 +78,15 @@ def test_wanted_shares_stay_within_the_ratio():
     assert wanted[:2] == pytest.approx([0.7 * 0.5 / 0.8, 0.7 * 0.3 / 0.8])
     shares.count(torch.tensor([0] * 75 + [2] * 25), torch.ones(100, dtype=torch.bool))
     shares.follow()
-    by_hand = torch.tensor([0.75, 0.2, 0.25])  # the second is not let below 0.3 / 1.5
-    assert torch.allclose(shares.wanted, by_hand / 1.2)
+    # the second is not let below 0.3 / 1.5, and the three are brought to a sum of one
+    by_hand = torch.tensor([(0.5 * 0.75) ** 0.5, 0.2, (0.2 * 0.25) ** 0.5])
+    assert torch.allclose(shares.wanted, by_hand / by_hand.sum())
 
 
 def test_predictions_are_aligned_by_the_running_shares():
     torch.manual_seed(0)
     prior = torch.tensor([0.2, 0.3, 0.5])
-    shares, seen = ClassShares(prior, 2.0), prior.clone()
+    shares, seen = ClassShares(prior**2, 2.0), prior.clone()
     for _ in range(5):
         p = torch.rand(8, 3).softmax(dim=1)
         seen = 0.99 * seen + 0.01 * p.mean(dim=0)

@@ -36,11 +36,11 @@ class DeepAdapt(DeepAdapter):
     network learns the labels that the teacher is sure of, from rows changed at random (a).
     Its predictions q are brought to the class shares pi first, and the network's own mean
     prediction is drawn to them: else the class that is found a little too often is learned more
-    and more. The shares are those nearest to the source's under which no class has fewer rows
-    than the teacher is sure of and the network agrees with, within `largest_ratio`: what is sure
-    is counted, and what is not goes to the classes that the source has more of. Both domains go
-    through one batch norm, and of the source's images on plain ground half are shown on random
-    backgrounds. The teacher predicts in the end.
+    and more. The shares start half way between the source's and equal ones. Of the rows that the
+    teacher is sure of and the network agrees with, a class keeps at least the geometric mean of
+    their share and its first one, within `largest_ratio`; the others go where more was wanted
+    first. Both domains go through one batch norm, and of the source's images on plain ground half
+    are shown on random backgrounds. The teacher predicts in the end.
 
     It is the adapter to try first on images: it asks for no equal class shares, and
     nothing in it has to be tuned by target labels. It harms where the first sure predictions
@@ -57,7 +57,7 @@ class DeepAdapt(DeepAdapter):
     decay : float, default=0.995
         Of the moving average, a step.
     largest_ratio : float, default=2.0
-        By how much a class may become more or less frequent than it is in the source.
+        By how much a class may become more or less frequent than it was taken to be first.
     <parameters of every deep adapter>
 
     Attributes
