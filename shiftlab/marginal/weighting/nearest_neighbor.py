@@ -52,8 +52,8 @@ def most_likely_exponent(of_source: Floats, of_target: Floats, largest: float) -
     --------
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=20_000)
-    >>> round(most_likely_exponent(x, x + 2.0, 10.0), 1)  # N(2, 1) is N(0, 1) tilted by e^(2x)
-    2.0
+    >>> round(most_likely_exponent(x, x + 1.0, 10.0), 1)  # N(1, 1) is N(0, 1) tilted by e^x
+    1.0
     """
     wanted = float(of_target.mean())
 
