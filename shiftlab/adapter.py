@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -23,6 +26,10 @@ __all__ = ["DIFFERENCES", "Adapter", "Difference", "Facts"]
 
 Difference = Literal["feature_space", "marginal", "label_space", "conditional"]
 DIFFERENCES: tuple[Difference, ...] = ("feature_space", "marginal", "label_space", "conditional")
+
+
+# Python 3.13 takes the indentation out of docstrings, older ones leave it.
+_MARK = re.compile(r"^( *)<(.+ of every .+)>\n", flags=re.M)
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,13 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
     have to be mapped as well. Everything else is here.
 
     With ``estimator=`` the adapter trains it on the adapted source and predicts target rows.
+
+    What the docstrings of several subclasses share stands in ``_shared_docs`` of their base, and
+    a line ``<name>`` in its place.
     """
 
     facts: ClassVar[Facts]
+    _shared_docs: ClassVar[Mapping[str, str]] = {}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"]), None],
     }
@@ -130,6 +141,11 @@ class Adapter(BaseEstimator):  # type: ignore[misc]
     source_: Domain
     estimator_: Any
     n_features_in_: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:  # python -OO has none
+            cls.__doc__ = _MARK.sub(lambda m: indent(cls._shared_docs[m[2]], m[1]), cls.__doc__)
 
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator

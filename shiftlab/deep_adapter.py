@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import warnings
@@ -230,42 +229,49 @@ def deep_facts(assumes: str, *, cost: str = "O(epochs n) gradients", **changes: 
     return Facts(assumes=assumes, cost=cost, **{**shared, **changes})
 
 
-_SHARED = "    <parameters of every deep adapter>\n"
-_SHARED_BUT_EPOCHS = "    <parameters of every deep adapter but epochs>\n"
 _EPOCHS = """\
-    epochs : int, default=20
-        Passes over the larger sample; an epoch has at least 20 steps.
+epochs : int, default=20
+    Passes over the larger sample; an epoch has at least 20 steps.
 """
-_SHARED_PARAMETERS = """\
-    batch_size : int, default=64
-        Rows of each sample in a step, at least 2.
-    learning_rate : float, default=3e-3
-        Peak of the one-cycle rate of AdamW.
-    augmentation : "auto", callable or None, default="auto"
-        Random changes of training images: "auto" is ``shiftlab.deep.Augmentation()``
-        for images and none for tables. A callable takes a batch and a generator.
-    checkpoint : path or None, default=None
-        A file that holds the state after each epoch. A training that was stopped goes on
-        from it, and ends with the bits of one that was not.
-    device : str, default="auto"
-        "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
-    random_state : int, RandomState or None, default=None
-        The same one gives the same bits on one machine.
-    progress : bool, default=False
-        Show a progress bar.
+_BUT_EPOCHS = """\
+batch_size : int, default=64
+    Rows of each sample in a step, at least 2.
+learning_rate : float, default=3e-3
+    Peak of the one-cycle rate of AdamW.
+augmentation : "auto", callable or None, default="auto"
+    Random changes of training images: "auto" is ``shiftlab.deep.Augmentation()``
+    for images and none for tables. A callable takes a batch and a generator.
+checkpoint : path or None, default=None
+    A file that holds the state after each epoch. A training that was stopped goes on
+    from it, and ends with the bits of one that was not.
+device : str, default="auto"
+    "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda:1", ...
+random_state : int, RandomState or None, default=None
+    The same one gives the same bits on one machine.
+progress : bool, default=False
+    Show a progress bar.
 """
-_SHARED_ATTRIBUTES_MARK = "    <attributes of every deep adapter>\n"
-_SHARED_ATTRIBUTES = """\
-    net_ : TrainedNet
-        The adapted network; ``net_.save(path)`` and ``net_.history``.
-    collapse_ : str or None
-        What went wrong, where the network gave nearly all of the target one class or forgot
-        the source; a warning says the same. None where all is well.
-    classes_ : ndarray, shape (k,)
-        The source's label set.
-    source_ : Domain
-        The labelled source rows, as features of the adapted network.
-"""
+_SHARED_DOCS = {
+    "backbone of every deep adapter": """\
+backbone : str, torch.nn.Module or pair, default="auto"
+    "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
+    Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
+    copied.
+""",
+    "parameters of every deep adapter": _EPOCHS + _BUT_EPOCHS,
+    "parameters of every deep adapter but epochs": _BUT_EPOCHS,
+    "attributes of every deep adapter": """\
+net_ : TrainedNet
+    The adapted network; ``net_.save(path)`` and ``net_.history``.
+collapse_ : str or None
+    What went wrong, where the network gave nearly all of the target one class or forgot
+    the source; a warning says the same. None where all is well.
+classes_ : ndarray, shape (k,)
+    The source's label set.
+source_ : Domain
+    The labelled source rows, as features of the adapted network.
+""",
+}
 
 # A small sample makes an epoch of one or two steps, too few to train a network in.
 _STEPS_AN_EPOCH = 20
@@ -282,13 +288,11 @@ class DeepAdapter(NetAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     <parameters of every deep adapter>
     """
 
+    _shared_docs = _SHARED_DOCS
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [object],
         "epochs": [Interval(Integral, 1, None, closed="left")],
@@ -302,13 +306,6 @@ class DeepAdapter(NetAdapter):
     }
 
     collapse_: str | None
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__doc__:  # python -OO has none
-            text = cls.__doc__.replace(_SHARED, _EPOCHS + _SHARED_PARAMETERS)
-            text = text.replace(_SHARED_BUT_EPOCHS, _SHARED_PARAMETERS)
-            cls.__doc__ = text.replace(_SHARED_ATTRIBUTES_MARK, _SHARED_ATTRIBUTES)
 
     def __init__(
         self,
@@ -364,7 +361,7 @@ class DeepAdapter(NetAdapter):
             "progress": self.progress,
             "text": who,
         }
-        print_ = self._fingerprint(context, labelled, seed) if self.checkpoint else ""
+        print_ = self._fingerprint(context, seed) if self.checkpoint else ""
         if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
             with seeded(seed + 4, chosen):
                 first = self._first_method(context)
@@ -476,17 +473,15 @@ class DeepAdapter(NetAdapter):
         path = Path(self.checkpoint)
         return Snapshot(path.with_name(path.name + suffix), fingerprint)
 
-    def _fingerprint(self, context: Context, source: Domain, seed: int) -> str:
+    def _fingerprint(self, context: Context, seed: int) -> str:
         """Name the data, the settings and the network that a training starts from."""
-        mark = hashlib.sha256()
+        from shiftlab.deep.fingerprint import fingerprint
+
         given = self.get_params(deep=False)
         free = {"backbone", "checkpoint", "progress", "random_state", "device"}
         settings = {name: repr(value) for name, value in given.items() if name not in free}
-        mark.update(repr((type(self).__name__, seed, settings)).encode())
-        tensors = [context.source.pixels, context.target.pixels, context.labels]
-        tensors += [t for t in (context.weight, context.group) if t is not None]
-        tensors += list(context.net.state_dict().values())
-        for tensor in tensors:
-            mark.update(repr(tuple(tensor.shape)).encode())
-            mark.update(tensor.cpu().contiguous().numpy().tobytes())
-        return mark.hexdigest()
+        arrays = [context.source.pixels, context.target.pixels, context.labels]
+        arrays += [t for t in (context.weight, context.group) if t is not None]
+        arrays += list(context.net.state_dict().values())
+        # Without dtypes, as the snapshots that are already on disks.
+        return fingerprint((type(self).__name__, seed, settings), arrays, dtypes=False)

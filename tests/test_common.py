@@ -8,7 +8,6 @@ import inspect
 import pickle
 import re
 import warnings
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -473,20 +472,3 @@ def test_no_harm_where_nothing_differs(kind):
         alone = plain.fit(X, source.y).score(Xt, target.y)
         losses.append(alone - build(kind).fit(source, target).score(target.X, target.y))
     assert np.mean(losses) < 0.05
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "shiftlab.domain",
-        "shiftlab.adapter",
-        "shiftlab.against",
-        "shiftlab.pipeline",
-        "shiftlab.registry",
-        "shiftlab.supervised",
-        "shiftlab.validation",
-    ],
-)
-def test_examples_of_the_core_run(module):
-    outcome = doctest.testmod(import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
-    assert outcome.failed == 0

@@ -14,6 +14,10 @@ import shiftlab
 from shiftlab.registry import ADAPTERS, adapter_table
 
 ROOT = Path(__file__).resolve().parent.parent
+STUDY_FILES = [
+    *(ROOT / "experiments").glob("*/*.toml"),
+    ROOT / "experiments" / "shift_types" / "results.csv",
+]
 HEAVY = ("torch", "torchvision", "accelerate", "pandas", "matplotlib", "sklearn", "tensorflow")
 
 
@@ -95,9 +99,12 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "shiftlab/py.typed" in names
     assert "shiftlab/_cards/digit5/mnist.toml" in names
-    assert "shiftlab/_studies/digit5/config.toml" in names
+    # Of the studies their settings, and what the recommender reads; no tables and no figures.
+    expected = {path.relative_to(ROOT / "experiments").as_posix() for path in STUDY_FILES}
+    studies = "shiftlab/_studies/"
+    assert {n.removeprefix(studies) for n in names if n.startswith(studies)} == expected
     assert not any(name.startswith(("tests/", "datasets/", "experiments/")) for name in names)
-    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 5e6
+    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 3e6
 
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=True)
@@ -127,8 +134,15 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     assert shiftlab.__version__ in cli("--version")
     assert "CORAL" in cli("adapters")
     assert "mnist" in cli("data", "list")
+    tiny = ("--quick", "--methods", "CORAL", "--pairs", "source:none", "--jobs", "1")
+    assert "6 results" in cli("study", "run", "shift_types", *tiny, "--out", "runs")
     (tmp_path / "source.csv").write_text("a,b,y\n" + "1,2,u\n5,6,v\n" * 20)
     (tmp_path / "target.csv").write_text("a,b\n" + "1,3\n6,6\n" * 20)
     assert "X" in cli("diagnose", "source.csv", "target.csv", "--label", "y")
+    gains = "from shiftlab.data import measured_gains; print('CORAL' in measured_gains()['label'])"
+    done = subprocess.run(
+        [python, "-c", gains], capture_output=True, text=True, check=True, cwd=tmp_path, env={}
+    )
+    assert done.stdout.strip() == "True"
     cli("adapt", "source.csv", "target.csv", "--label", "y", "--method", "coral", "-o", "out.csv")
     assert (tmp_path / "out.csv").read_text().count("\n") == 41

@@ -12,15 +12,17 @@ from torch import Tensor
 __all__ = ["fingerprint"]
 
 
-def fingerprint(settings: Mapping[str, Any], arrays: Iterable[Any]) -> str:
+def fingerprint(settings: Any, arrays: Iterable[Any], *, dtypes: bool = True) -> str:
     """Hash settings and arrays, so that a snapshot of another training is not taken up.
 
     Parameters
     ----------
-    settings : mapping of str to object
-        Whose ``repr`` says what they are.
+    settings : object
+        Its ``repr`` says what they are; of a mapping the items in the order of their names.
     arrays : iterable of ndarray or Tensor
-        Data and weights; their dtype and shape count, too.
+        Data and weights; their shape counts, too.
+    dtypes : bool, default=True
+        Whether their dtypes count as well.
 
     Returns
     -------
@@ -35,12 +37,14 @@ def fingerprint(settings: Mapping[str, Any], arrays: Iterable[Any]) -> str:
     >>> fingerprint({"a": 1}, [ones]) == fingerprint({"a": 2}, [ones])
     False
     """
-    mark = hashlib.sha256(repr(sorted(settings.items())).encode())
+    what = sorted(settings.items()) if isinstance(settings, Mapping) else settings
+    mark = hashlib.sha256(repr(what).encode())
     for array in arrays:
         if isinstance(array, Tensor):
             array = array.detach().cpu().numpy()
         array = np.asarray(array)
-        mark.update(repr((array.dtype.str, array.shape)).encode())
+        shape = array.shape
+        mark.update(repr((array.dtype.str, shape) if dtypes else shape).encode())
         data = array.astype(str) if array.dtype == object else array
         mark.update(np.ascontiguousarray(data).tobytes())
     return mark.hexdigest()

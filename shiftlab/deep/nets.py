@@ -16,6 +16,7 @@ from shiftlab.deep.backbones import BlockNet, as_block_net, build_backbone
 from shiftlab.deep.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from shiftlab.deep.devices import resolve_device, seeded
 from shiftlab.deep.inputs import as_input_array, make_store
+from shiftlab.deep.mixture import MixtureHead
 from shiftlab.deep.training import History
 
 __all__ = ["TrainedNet"]
@@ -229,12 +230,14 @@ class TrainedNet:
         path : str or path-like
             The file; an existing one is replaced at once.
         """
-        metadata = {
+        metadata: dict[str, Any] = {
             "backbone": self.backbone,
             "classes": self.classes.tolist(),
             "classes_dtype": self.classes.dtype.str if self.classes.dtype.kind != "O" else "O",
             "image_shape": list(self.image_shape),
         }
+        if isinstance(self.net.head, MixtureHead):
+            metadata["heads"] = len(self.net.head.heads)
         save_checkpoint(path, self.net.state_dict(), metadata)
 
     @classmethod
@@ -286,5 +289,7 @@ class TrainedNet:
                 f"{os.fspath(path)} holds a network of your own; give it as backbone= so that it "
                 "can be filled"
             )
+        if n_heads := metadata.get("heads", 0):
+            net.head = MixtureHead(net.head, torch.ones(int(n_heads), len(classes)))
         load_weights(net, state, name=os.fspath(path))
         return cls(net, classes, tuple(shape), backbone=name, device=device)

@@ -25,6 +25,7 @@ from shiftlab.deep.devices import LARGEST_SEED, resolve_device, resolve_precisio
 from shiftlab.deep.fingerprint import fingerprint
 from shiftlab.deep.images import ImageStore, as_image_array
 from shiftlab.deep.losses.co_tuning import class_relation
+from shiftlab.deep.mixture import single_head
 from shiftlab.deep.nets import TrainedNet
 from shiftlab.deep.objectives import (
     PENALTIES,
@@ -116,7 +117,8 @@ def replace_head(
     Parameters
     ----------
     net : BlockNet
-        Changed in place. Its head is a ``Linear``, or a ``Sequential`` that ends in one.
+        Changed in place. Its head is a ``Linear``, a ``Sequential`` that ends in one, or a mixture
+        of such, whose mean is taken.
     old_classes : ndarray, shape (k,)
         Labels of the present outputs.
     new_classes : ndarray, shape (m,)
@@ -137,7 +139,7 @@ def replace_head(
     >>> net.head.out_features, net.head.weight[0].tolist() == kept
     (3, True)
     """
-    head = net.head
+    head = net.head = single_head(net.head)
     last = _last_linear(head)
     if last.out_features != len(old_classes):
         raise ValueError(

@@ -6,14 +6,9 @@ rewrites ``results.csv``, the figure and the tables of ``experiments/few_labels`
 
 from __future__ import annotations
 
-import argparse
-import csv
 import functools
-import io
-import json
 import time
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +20,11 @@ from shiftlab.domain import Domain
 from shiftlab.experiments.few_labels_tables import draw_curves, few_labels_block
 from shiftlab.experiments.grid import Task
 from shiftlab.experiments.methods import few_labels
-from shiftlab.experiments.readme import replace_block
-from shiftlab.experiments.resume import RESULTS, run_unfinished
+from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.files import write_atomically
 
-__all__ = ["SCRATCH", "as_csv", "cells_of", "main", "measure", "tune_settings", "untrained"]
+__all__ = ["SCRATCH", "cells_of", "main", "measure", "tune_settings", "untrained"]
 
 SCRATCH = "scratch"
 FIELDS = ("source", "target", "labels", "seed", "method", "accuracy", "seconds", "scores")
@@ -83,7 +77,7 @@ def cells_of(settings: Mapping[str, Any]) -> list[Cell]:
     --------
     >>> settings = {"domains": ["a", "b"], "labels": [1, 9], "seeds": 1}
     >>> [cell.key for cell in cells_of(settings | {"methods": ["linear"]})]
-    ['a|b|1|linear|0', 'b|a|1|linear|0', 'a|b|9|linear|0', 'b|a|9|linear|0']
+    ['b|a|1|linear|0', 'a|b|1|linear|0', 'b|a|9|linear|0', 'a|b|9|linear|0']
     """
     found = []
     *small, large = settings["labels"]
@@ -287,83 +281,39 @@ def _train_source(
     path.with_suffix(".part").unlink()
 
 
-def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Write the results, a line a cell.
-
-    Parameters
-    ----------
-    rows : iterable of mapping
-        From `measure`.
-
-    Returns
-    -------
-    str
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in rows:
-        scores = json.dumps(row["scores"]) if row["scores"] else ""
-        plain = [row[field] for field in FIELDS[:-3]]
-        writer.writerow([*plain, f"{row['accuracy']:.4f}", row["seconds"], scores])
-    return text.getvalue()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is left of the study and rewrite its folder.
 
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--methods``, ``--seconds`` and
+        ``--folder``, ``--root``, ``--out``, ``--jobs``, ``--methods``, ``--seconds`` and
         ``--report``; None reads them from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/few_labels.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/few_labels"))
-    parser.add_argument("--out", type=Path, default=Path("runs/few_labels"))
-    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser = study_parser("few_labels", data="the digits", cells=True)
     parser.add_argument("--methods", nargs="*", help="only these; all by default")
-    parser.add_argument("--seconds", type=float, help="stop after the cell that ends later")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the tables")
     given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
-    cells = {cell.key: cell for cell in cells_of(settings)}
-    folder = str(given.out / "nets")
-    started = time.monotonic()
+    settings = read_settings(given.folder)
+    shared = (settings, given.root, str(given.out / "nets"))
+    cells = {cell.key: (cell, *shared) for cell in cells_of(settings)}
 
-    def choose(done: set[str]) -> list[Task]:
-        left = [cell for key, cell in cells.items() if key not in done and not given.report]
-        if given.methods:
-            left = [cell for cell in left if cell.method in given.methods]
-        tasks: list[Task] = []
-        planned: set[tuple[str, int]] = set()
-        for cell in left:
+    def plan(left: list[str]) -> list[Task]:
+        """Put each source's network before the first cell that starts from it."""
+        tasks: dict[Any, Task] = {}
+        for key in left:
+            cell = cells[key][0]
+            if given.methods and cell.method not in given.methods:
+                continue
             net = (cell.source, cell.seed)
-            if cell.source != "-" and net not in planned:
-                planned.add(net)
-                tasks.append(Task(net, (net, settings, given.root, folder)))
             needs = () if cell.source == "-" else (net,)
-            tasks.append(Task(cell.key, (cell, settings, given.root, folder), needs))
-        return tasks
+            for name in needs:
+                tasks.setdefault(name, Task(name, (net, *shared)))
+            tasks[key] = Task(key, cells[key], needs)
+        return list(tasks.values())
 
-    def watch(steps: Any, left: Any, jobs: int) -> Any:
-        for task, result in steps:
-            if result:
-                print(task.name, f"{result['accuracy']:.3f}", result["seconds"], flush=True)
-            yield task, result
-            late = given.seconds is not None and time.monotonic() - started > given.seconds
-            if result and late:
-                return
-
-    given.out.mkdir(parents=True, exist_ok=True)
-    rows = run_unfinished(given.out, list(cells), choose, measure, jobs=given.jobs, watch=watch)
-    order = {key: place for place, key in enumerate(cells)}
-    rows.sort(key=lambda row: order[row["key"]])
-    write_atomically(given.folder / "results.csv", as_csv(rows))
+    rows = run_cells(given, cells, measure, plan=plan)
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
-    replace_block(given.folder / "README.md", few_labels_block(rows, len(cells)))
-    print(f"{len(rows)} of {len(cells)} cells; {given.out / RESULTS}")
+    write_study(given.folder, FIELDS, rows, few_labels_block(rows, len(cells)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_pair", "correlations", "draw_curves", "few_labels_block", "mean_and_error"]
+__all__ = [
+    "accuracy_cell",
+    "by_pair",
+    "correlations",
+    "draw_curves",
+    "few_labels_block",
+    "mean_and_error",
+]
 
 Row = Mapping[str, Any]
 Floats = NDArray[np.float64]
@@ -57,6 +64,29 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     array = np.asarray(values, dtype=float)
     error = array.std(ddof=1) / np.sqrt(len(array)) if len(array) > 1 else np.nan
     return float(array.mean()), float(error)
+
+
+def accuracy_cell(values: Sequence[float]) -> str:
+    """Write the mean of accuracies, and its standard error where there are several.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Accuracies; none give an empty cell.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> accuracy_cell([0.8, 0.9]), accuracy_cell([0.8]), accuracy_cell([])
+    ('0.850 ± 0.050', '0.800', '')
+    """
+    if not values:
+        return ""
+    mean, error = mean_and_error(values)
+    return f"{mean:.3f} ± {error:.3f}" if np.isfinite(error) else f"{mean:.3f}"
 
 
 def _names(rows: Sequence[Row]) -> tuple[list[str], list[int]]:

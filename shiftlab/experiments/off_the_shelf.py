@@ -6,11 +6,8 @@ and rewrites ``results.csv``, the figure and the table of ``experiments/off_the_
 
 from __future__ import annotations
 
-import argparse
-import csv
 import functools
 import io
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
-from shiftlab.experiments.grid import Task
+from shiftlab.experiments.few_labels_tables import accuracy_cell, mean_and_error
 from shiftlab.experiments.methods import few_labels
 from shiftlab.experiments.photos import face_patches, photo_patches
-from shiftlab.experiments.readme import replace_block
-from shiftlab.experiments.resume import run_unfinished
+from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.files import write_atomically
 
@@ -176,10 +171,7 @@ def off_the_shelf_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> str:
     lines.append("| images | features | " + " | ".join(f"{k} labels" for k in counts) + " |")
     lines.append("|---" * (len(counts) + 2) + "|")
     for name, kind in dict.fromkeys((s, f) for s, f, _ in found):
-        cells = []
-        for labels in counts:
-            mean, error = mean_and_error(found.get((name, kind, labels), [np.nan]))
-            cells.append(f"{mean:.3f} ± {error:.3f}" if np.isfinite(mean) else "")
+        cells = [accuracy_cell(found.get((name, kind, labels), [])) for labels in counts]
         lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -230,15 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root`` and ``--jobs``; None reads them from the process.
+        ``--folder``, ``--root``, ``--out``, ``--jobs``, ``--seconds`` and ``--report``; None reads
+        them from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/off_the_shelf.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/off_the_shelf"))
-    parser.add_argument("--out", type=Path, default=Path("runs/off_the_shelf"))
-    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
-    parser.add_argument("--jobs", type=int, default=1)
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
+    given = study_parser("off_the_shelf", data="the digits", cells=True).parse_args(arguments)
+    settings = read_settings(given.folder)
     store = str(given.out / "features")
     cells = {
         f"{name}|{labels}|{seed}|{kind}": (name, labels, seed, kind, settings, given.root, store)
@@ -247,28 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for labels in settings["labels"]
         for kind in ("pixels", "hog", *settings["layers"])
     }
-
-    def choose(done: set[str]) -> list[Task]:
-        return [Task(key, payload) for key, payload in cells.items() if key not in done]
-
-    def watch(steps: Any, left: Any, jobs: int) -> Any:
-        for task, result in steps:
-            print(task.name, f"{result['accuracy']:.3f}", flush=True)
-            yield task, result
-
-    rows = run_unfinished(given.out, list(cells), choose, measure, jobs=given.jobs, watch=watch)
-    order = {key: place for place, key in enumerate(cells)}
-    rows.sort(key=lambda row: order[row["key"]])
-    for row in rows:  # as in the file, so that the tables are those of the file
-        row["accuracy"] = round(row["accuracy"], 4)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows([*(row[f] for f in FIELDS[:-1]), f"{row['accuracy']:.4f}"] for row in rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
+    rows = run_cells(given, cells, measure)
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
-    replace_block(given.folder / "README.md", off_the_shelf_block(rows, len(cells)))
-    print(f"{len(rows)} of {len(cells)} cells")
+    write_study(given.folder, FIELDS, rows, off_the_shelf_block(rows, len(cells)))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,8 @@ tables in the README of ``experiments/label_space``.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
 import os
-import tomllib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.readme import replace_block
+from shiftlab.experiments.script import collect_rows, read_settings, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
-from shiftlab.files import write_atomically
 from shiftlab.label_space.metrics import OpenSetScores, open_set_scores
 from shiftlab.label_space.open_set import ClassDistance, OpenSet, held_out_distances
 
@@ -198,23 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, default=None
         ``--folder`` and ``--root``; None reads them from the process.
     """
-    parser = argparse.ArgumentParser(description="The open-set study of experiments/label_space.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/label_space"))
-    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=UserWarning)
-        for row in run_open_set(settings, root=given.root):
-            rows.append(row)
-            print(*row.values(), flush=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
-    replace_block(given.folder / "README.md", open_set_block(rows))
+    given = study_parser("label_space", data="the digits").parse_args(arguments)
+    rows = collect_rows(run_open_set(read_settings(given.folder), root=given.root))
+    write_study(given.folder, FIELDS, rows, open_set_block(rows))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,6 @@ rewrites ``results.csv`` and the table of ``experiments/pretext``.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +13,10 @@ from typing import Any
 import numpy as np
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
-from shiftlab.experiments.grid import Task
+from shiftlab.experiments.few_labels_tables import accuracy_cell
 from shiftlab.experiments.methods import few_labels
-from shiftlab.experiments.readme import replace_block
-from shiftlab.experiments.resume import run_unfinished
+from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
-from shiftlab.files import write_atomically
 
 __all__ = ["main", "measure", "pretext_block"]
 
@@ -133,9 +125,7 @@ def pretext_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> str:
         cells = []
         for target in targets:
             values = found.get((way, target), [])
-            mean, error = mean_and_error(values) if values else (np.nan, np.nan)
-            spread = f" ± {error:.3f}" if np.isfinite(error) else ""
-            cells.append(f"{mean:.3f}{spread} ({len(values)})" if values else "")
+            cells.append(f"{accuracy_cell(values)} ({len(values)})" if values else "")
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -146,18 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--seconds`` and ``--report``; None reads
+        ``--folder``, ``--root``, ``--out``, ``--jobs``, ``--seconds`` and ``--report``; None reads
         them from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/pretext.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/pretext"))
-    parser.add_argument("--out", type=Path, default=Path("runs/pretext"))
-    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seconds", type=float, help="stop after the cell that ends later")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the tables")
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
+    given = study_parser("pretext", data="the digits", cells=True).parse_args(arguments)
+    settings = read_settings(given.folder)
     nets = str(given.out / "nets")
     cells = {
         f"{target}|{way}|{seed}": (target, way, seed, settings, given.root, nets)
@@ -165,30 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for way in settings["ways"]
         for target in settings["targets"]
     }
-    started = time.monotonic()
-
-    def choose(done: set[str]) -> list[Task]:
-        if given.report:
-            return []
-        return [Task(key, payload) for key, payload in cells.items() if key not in done]
-
-    def watch(steps: Any, left: Any, jobs: int) -> Any:
-        for task, result in steps:
-            print(task.name, f"{result['accuracy']:.3f}", flush=True)
-            yield task, result
-            if given.seconds is not None and time.monotonic() - started > given.seconds:
-                return
-
-    rows = run_unfinished(given.out, list(cells), choose, measure, jobs=given.jobs, watch=watch)
-    order = {key: place for place, key in enumerate(cells)}
-    rows.sort(key=lambda row: order[row["key"]])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    writer.writerows([row[field] for field in FIELDS] for row in rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
-    replace_block(given.folder / "README.md", pretext_block(rows, len(cells)))
-    print(f"{len(rows)} of {len(cells)} cells")
+    rows = run_cells(given, cells, measure)
+    write_study(given.folder, FIELDS, rows, pretext_block(rows, len(cells)))
 
 
 if __name__ == "__main__":

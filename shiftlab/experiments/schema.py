@@ -6,24 +6,18 @@ tables in the README of ``experiments/schema``.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import datasets
 
-from shiftlab.experiments.readme import replace_block
+from shiftlab.experiments.script import read_settings, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.feature_space.schema_alignment import SchemaAlignment
-from shiftlab.files import write_atomically
 
 __all__ = [
     "Corruption",
@@ -332,17 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, default=None
         ``--folder``; None reads it from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/schema.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/schema"))
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
-    rows = list(run_schema(settings))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
-    replace_block(given.folder / "README.md", schema_block(rows))
+    given = study_parser("schema").parse_args(arguments)
+    rows = list(run_schema(read_settings(given.folder)))
+    write_study(given.folder, FIELDS, rows, schema_block(rows))
     print(schema_block(rows))
 
 

@@ -6,14 +6,9 @@ and rewrites ``results.csv``, the figure and the tables of ``experiments/transfe
 
 from __future__ import annotations
 
-import argparse
 import copy
-import csv
 import functools
 import io
-import json
-import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from shiftlab.domain import Domain
-from shiftlab.experiments.few_labels_tables import mean_and_error
-from shiftlab.experiments.grid import Task
+from shiftlab.experiments.few_labels_tables import accuracy_cell
 from shiftlab.experiments.photos import photo_patches
-from shiftlab.experiments.readme import replace_block
-from shiftlab.experiments.resume import run_unfinished
+from shiftlab.experiments.script import read_settings, run_cells, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.files import write_atomically
 
@@ -225,23 +218,17 @@ def transferability_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> st
     str
     """
     found = _table(rows)
-    scratch, error = mean_and_error(found.get(("-", "scratch", 0), [np.nan]))
-    seeds = len({row["seed"] for row in rows})
+    counts, seeds = range(1, N_LAYERS + 1), {row["seed"] for row in rows}
     lines = [
-        f"{len(rows)} of {n_cells} cells are finished, of {seeds} seed(s).",
+        f"{len(rows)} of {n_cells} cells are finished, of {len(seeds)} seed(s).",
         "",
-        f"Training on B from scratch: {scratch:.3f}"
-        + (f" ± {error:.3f}." if np.isfinite(error) else "."),
+        f"Training on B from scratch: {accuracy_cell(found.get(('-', 'scratch', 0), []))}.",
         "",
-        "| tasks | variant | " + " | ".join(f"n = {n}" for n in range(1, N_LAYERS + 1)) + " |",
+        "| tasks | variant | " + " | ".join(f"n = {n}" for n in counts) + " |",
         "|---" * (N_LAYERS + 2) + "|",
     ]
     for tasks, variant in dict.fromkeys((t, v) for t, v, n in found if n):
-        cells = []
-        for n in range(1, N_LAYERS + 1):
-            mean, error = mean_and_error(found.get((tasks, variant, n), [np.nan]))
-            spread = f" ± {error:.3f}" if np.isfinite(error) else ""
-            cells.append(f"{mean:.3f}{spread}" if np.isfinite(mean) else "")
+        cells = [accuracy_cell(found.get((tasks, variant, n), [])) for n in counts]
         lines.append(f"| {tasks} | {variant} | " + " | ".join(cells) + " |")
     names = sorted({name for row in rows for name in row["scores"] or ()})
     table = {name: [score_correlations(rows, name, v) for v in ("AnB", "AnB+")] for name in names}
@@ -304,52 +291,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, default=None
-        ``--folder``, ``--out``, ``--root``, ``--jobs``, ``--seconds`` and ``--report``; None reads
+        ``--folder``, ``--root``, ``--out``, ``--jobs``, ``--seconds`` and ``--report``; None reads
         them from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/transferability.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/transferability"))
-    parser.add_argument("--out", type=Path, default=Path("runs/transferability"))
-    parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seconds", type=float, help="stop after the cell that ends later")
-    parser.add_argument("--report", action="store_true", help="run nothing, write the tables")
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
+    given = study_parser("transferability", data="the digits", cells=True).parse_args(arguments)
+    settings = read_settings(given.folder)
     nets = str(given.out / "nets")
     cells = {
         "|".join(map(str, cell)): (cell, settings, given.root, nets)
         for cell in cells_of(int(settings["seeds"]))
     }
-    started = time.monotonic()
-
-    def choose(done: set[str]) -> list[Task]:
-        if given.report:
-            return []
-        return [Task(key, payload) for key, payload in cells.items() if key not in done]
-
-    def watch(steps: Any, left: Any, jobs: int) -> Any:
-        for task, result in steps:
-            print(task.name, f"{result['accuracy']:.3f}", flush=True)
-            yield task, result
-            if given.seconds is not None and time.monotonic() - started > given.seconds:
-                return
-
-    rows = run_unfinished(given.out, list(cells), choose, measure, jobs=given.jobs, watch=watch)
-    order = {key: place for place, key in enumerate(cells)}
-    rows.sort(key=lambda row: order[row["key"]])
-    for row in rows:  # as in the file, so that the tables are those of the file
-        row["accuracy"] = round(row["accuracy"], 4)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for row in rows:
-        scores = json.dumps(row["scores"]) if row["scores"] else ""
-        writer.writerow([*(row[f] for f in FIELDS[:-2]), f"{row['accuracy']:.4f}", scores])
-    write_atomically(given.folder / "results.csv", text.getvalue())
+    rows = run_cells(given, cells, measure)
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
-    replace_block(given.folder / "README.md", transferability_block(rows, len(cells)))
-    print(f"{len(rows)} of {len(cells)} cells")
+    write_study(given.folder, FIELDS, rows, transferability_block(rows, len(cells)))
 
 
 if __name__ == "__main__":

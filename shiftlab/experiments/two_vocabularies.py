@@ -6,15 +6,9 @@ the tables in the README of ``experiments/two_vocabularies``.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
 import os
-import tomllib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import permutations
-from pathlib import Path
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -26,12 +20,11 @@ from sklearn.linear_model import LogisticRegression
 
 from shiftlab.adapter import Adapter
 from shiftlab.domain import Domain
-from shiftlab.experiments.readme import replace_block
+from shiftlab.experiments.script import collect_rows, read_settings, study_parser, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.feature_space.cross_lingual_lsa import CrossLingualLSA
 from shiftlab.feature_space.dictionary_map import DictionaryMap
 from shiftlab.feature_space.embedding_map import EmbeddingMap
-from shiftlab.files import write_atomically
 from shiftlab.marginal.alignment.structural_correspondence import StructuralCorrespondence
 
 __all__ = ["main", "run_topics", "run_two_vocabularies", "two_vocabularies_block"]
@@ -268,24 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, default=None
         ``--folder`` and ``--root``; None reads them from the process.
     """
-    parser = argparse.ArgumentParser(description="The study of experiments/two_vocabularies.")
-    parser.add_argument("--folder", type=Path, default=Path("experiments/two_vocabularies"))
-    parser.add_argument("--root", help="folder of the reviews; else what SHIFTLAB_DATA names")
-    given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=UserWarning)
-        for run in (run_two_vocabularies, run_topics):
-            for row in run(settings, root=given.root):
-                rows.append(row)
-                print(*row.values(), flush=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
-    replace_block(given.folder / "README.md", two_vocabularies_block(rows))
+    given = study_parser("two_vocabularies", data="the reviews").parse_args(arguments)
+    settings = read_settings(given.folder)
+    parts = (run(settings, root=given.root) for run in (run_two_vocabularies, run_topics))
+    rows = collect_rows(chain.from_iterable(parts))
+    write_study(given.folder, FIELDS, rows, two_vocabularies_block(rows))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def sure_mixture(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     Examples
     --------
     >>> import numpy as np
-    >>> sure_mixture(np.array([[[1.0, 0.0]], [[0.5, 0.5]]])).tolist()
+    >>> sure_mixture(np.array([[[1.0, 0.0]], [[0.5, 0.5]]])).round(6).tolist()
     [[1.0, 0.0]]
     """
     logs = np.log(np.maximum(probabilities, np.finfo(float).tiny))

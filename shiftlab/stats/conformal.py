@@ -71,8 +71,8 @@ def conformal_sets(
     v = v[:, None] if v.ndim == 1 else v
     order = np.argsort(s)
     below = np.append(0.0, np.cumsum(w[order]))[np.searchsorted(s[order], t)]
-    # rounding of the sums must not drop the class that lies exactly on the edge
-    return np.asarray(below < (1 - alpha) * (w.sum() + v) * (1 + 1e-12))
+    # Where both sides are the same but for rounding, they are the same.
+    return np.asarray(below < (1 - alpha) * (w.sum() + v) * (1 - 1e-12))
 
 
 def conformal_radius(

@@ -1,11 +1,8 @@
 """A made-up language: what it does with words can be undone by its dictionary."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-import shiftlab.data.vocabularies
 from shiftlab import DictionaryMap, Domain
 from shiftlab.data import change_vocabulary
 
@@ -13,10 +10,6 @@ from shiftlab.data import change_vocabulary
 def counts(seed, n=200, d=60):
     rng = np.random.default_rng(seed)
     return Domain(rng.poisson(0.8, size=(n, d)), np.arange(n) % 2)
-
-
-def test_example():
-    assert doctest.testmod(shiftlab.data.vocabularies).failed == 0
 
 
 def test_words_are_merged_split_and_renamed_as_the_dictionary_says():

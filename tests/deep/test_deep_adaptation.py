@@ -1,8 +1,5 @@
 """The loop over paired batches of two domains, and the parts that it is made of."""
 
-import doctest
-from importlib import import_module
-
 import numpy as np
 import pytest
 
@@ -19,15 +16,6 @@ from shiftlab.deep.snapshot import Snapshot  # noqa: E402
 from shiftlab.deep.training import History, Plan  # noqa: E402
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize(
-    "name", ["adaptation", "averages", "backbones", "batches", "inputs", "schedules"]
-)
-def test_examples_run(name):
-    module = import_module(f"shiftlab.deep.{name}")
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    assert doctest.testmod(module, optionflags=flags).failed == 0
 
 
 def turned(n=300, degrees=40, seed=0):

@@ -1,8 +1,6 @@
 """Each loss against a naive loop in NumPy, and its gradient against finite differences."""
 
-import doctest
 import itertools
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,32 +11,6 @@ torch = pytest.importorskip("torch")
 from torch.autograd import gradcheck  # noqa: E402
 
 from shiftlab.deep import losses  # noqa: E402
-
-MODULES = [
-    "adversarial",
-    "class_confusion",
-    "co_tuning",
-    "conditional_map",
-    "coral",
-    "discrepancy",
-    "entropy",
-    "feature_norm",
-    "margin_disparity",
-    "mmd",
-    "moments",
-    "pseudo_labels",
-    "singular_values",
-    "slowness",
-    "starting_point",
-    "transport",
-    "virtual_adversarial",
-]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
-    module = import_module(f"shiftlab.deep.losses.{name}")
-    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 def draw(*shape, seed=0):

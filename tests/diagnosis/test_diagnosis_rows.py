@@ -55,12 +55,22 @@ def test_intervals_have_a_width_at_the_ends():
         assert high == pytest.approx(1.0)
 
 
-def test_many_classes_in_few_rows_raise_no_warning():
-    y = np.arange(60) % 20
+def test_many_classes_in_few_rows_raise_no_warning_and_give_possible_numbers():
+    y = np.arange(60) % 20  # three rows a class, on both sides
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for target in ((_rows(8, 60), y), _rows(8, 60)):
-            diagnose((_rows(7, 60), y), target, random_state=0)
+        labelled, bare = (
+            diagnose((_rows(7, 60), y), target, random_state=0).findings
+            for target in ((_rows(8, 60), y), _rows(8, 60))
+        )
+    assert labelled["prior"].p_value == 1.0
+    assert labelled["prior"].effect == 0.0
+    tested = [f for found in (labelled, bare) for f in found.values() if f.p_value is not None]
+    assert len(tested) == 4 + 2
+    for finding in tested:
+        low, high = finding.interval
+        assert 0 < finding.p_value <= 1
+        assert 0 <= low <= finding.effect <= high <= 1
 
 
 def test_the_global_generator_is_left_alone():

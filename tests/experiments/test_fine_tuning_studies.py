@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shiftlab.data import resource_root
-from shiftlab.experiments.few_labels import Cell, as_csv, cells_of, tune_settings
+from shiftlab.experiments.few_labels import FIELDS, Cell, cells_of, tune_settings
 from shiftlab.experiments.few_labels_tables import (
     by_pair,
     correlations,
@@ -18,6 +18,7 @@ from shiftlab.experiments.few_labels_tables import (
 )
 from shiftlab.experiments.off_the_shelf import off_the_shelf_block
 from shiftlab.experiments.photos import face_patches, photo_patches
+from shiftlab.experiments.script import csv_text
 from shiftlab.experiments.transferability import cells_of as transfer_cells
 from shiftlab.experiments.transferability import score_correlations, transferability_block
 
@@ -95,7 +96,7 @@ def test_cells_come_once_and_the_largest_number_of_labels_last():
 
 def test_figures_and_files_are_the_same_each_time():
     assert draw_curves(ROWS) == draw_curves(ROWS)
-    assert as_csv(ROWS).splitlines()[1] == 'a,b,5,0,linear,0.6000,1.0,"{""logme"": 1.0}"'
+    assert csv_text(FIELDS, ROWS).splitlines()[1] == 'a,b,5,0,linear,0.6000,1.0,"{""logme"": 1.0}"'
 
 
 def test_transferability_table_and_correlation():

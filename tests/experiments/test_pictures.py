@@ -1,11 +1,9 @@
 """Pictures of the Digit-5 page: what is chosen, what is left out, and that the page holds them."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from shiftlab.experiments import Digit5Settings, pictures, run_digit5
+from shiftlab.experiments import Digit5Settings, run_digit5
 from shiftlab.experiments.pictures import pair_to_show, rank_picture, study_pictures
 from shiftlab.experiments.report import render_report
 
@@ -50,10 +48,6 @@ TABLE = {
     "mcc": (0.9, 0.8, 0.9),
     "target-supervised": (1.0, 1.0, 1.0),
 }
-
-
-def test_examples_run():
-    assert doctest.testmod(pictures).failed == 0
 
 
 def test_the_method_that_gained_most_is_shown_where_it_did():

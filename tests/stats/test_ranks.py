@@ -1,16 +1,9 @@
 """Ranks against a naive count, critical differences against the published table."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from shiftlab.stats import ranks
 from shiftlab.stats.ranks import cliques, critical_difference, mean_ranks
-
-
-def test_examples_run():
-    assert doctest.testmod(ranks).failed == 0
 
 
 def test_ranks_are_the_naive_count():

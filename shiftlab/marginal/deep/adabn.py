@@ -31,10 +31,7 @@ class AdaBN(DeepAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     <parameters of every deep adapter>
 
     Attributes

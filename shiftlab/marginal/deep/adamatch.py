@@ -38,10 +38,7 @@ class AdaMatch(DeepAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     weight : float, default=1.0
         Highest weight of the target's labels.
     confidence : float, default=0.9

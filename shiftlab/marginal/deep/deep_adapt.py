@@ -49,9 +49,7 @@ class DeepAdapt(DeepAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, or a pair of them, which is copied.
+    <backbone of every deep adapter>
     weight : float, default=1.0
         Highest weight of all that is learned on the target.
     confidence : float, default=0.9

@@ -35,10 +35,7 @@ class TENT(DeepAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     pretrain_epochs : int, default=20
         Passes over the source before; with 0 the backbone must be trained already.
     epochs : int, default=1

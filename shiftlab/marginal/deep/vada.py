@@ -126,10 +126,7 @@ class VADA(DeepAdapter):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or pair, default="auto"
-        "digit_cnn", "lenet" or "mlp"; "auto" is "digit_cnn" for images and "mlp" for tables.
-        Or a network with ``features`` and ``head``, a pair of them, or a ``TrainedNet``; it is
-        copied.
+    <backbone of every deep adapter>
     domain_weight : float, default=0.3
         Highest weight of the reversed gradient.
     source_weight : float, default=0.3

@@ -32,6 +32,30 @@ ROWS_A_COLUMN = 10
 MOST_WORTH = 0.95
 LARGEST_LOG = 600.0  # its exponential is still far from overflow
 
+_SHARED_DOCS = {
+    "clip and flatten of every weighting": """\
+clip : float, default=None
+    Largest density ratio, at least 1, on the scale where its mean is one. The mean stays
+    one. None leaves the ratio as it is.
+flatten : float or "auto", default="auto"
+    Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
+    some bias. "auto" is the largest that leaves ten effective rows for each column, or
+    95% of the rows where there are fewer.
+""",
+    "attributes of every weighting": """\
+weights_ : ndarray of shape (n_source,)
+    Weights of the source rows: density ratio times the source's own weights. Mean one.
+effective_sample_size_ : float
+    How many equally weighted rows the weighted source is worth (Kish).
+max_share_ : float
+    Share of the total weight that the heaviest row carries.
+flatten_ : float
+    The exponent that was used.
+overlap_ : float
+    Share of the target's rows that are as near to a source row as source rows to each other.
+""",
+}
+
 
 def bend(log_ratio: Floats, relative: float, flatten: float) -> Floats:
     r"""Return the log of a ratio made relative and flattened.
@@ -82,6 +106,7 @@ class ImportanceWeighting(Adapter):
     of the source rows, and `_log_ratio` for new rows; up to one constant that both share.
     """
 
+    _shared_docs = _SHARED_DOCS
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Adapter._parameter_constraints,
         "relative": [Interval(Real, 0, 1, closed="left")],

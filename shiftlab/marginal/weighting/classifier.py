@@ -80,28 +80,13 @@ class ClassifierWeighting(ImportanceWeighting):
         In [0, 1): the share :math:`\alpha` of the target in the denominator,
         :math:`p_T / (\alpha p_T + (1 - \alpha) p_S)`, which bounds the ratio by
         :math:`1 / \alpha` before it is scaled to mean one.
-    clip : float, default=None
-        Largest density ratio, at least 1, on the scale where its mean is one. The mean stays
-        one. None leaves the ratio as it is.
-    flatten : float or "auto", default="auto"
-        Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
-        some bias. "auto" is the largest that leaves ten effective rows for each column, or
-        95% of the rows where there are fewer.
+    <clip and flatten of every weighting>
     random_state : int, RandomState or None, default=None
         Seed of the folds and of the classifiers.
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_source,)
-        Weights of the source rows: density ratio times the source's own weights. Mean one.
-    effective_sample_size_ : float
-        How many equally weighted rows the weighted source is worth (Kish).
-    max_share_ : float
-        Share of the total weight that the heaviest row carries.
-    flatten_ : float
-        The exponent that was used.
-    overlap_ : float
-        Share of the target's rows that are as near to a source row as source rows to each other.
+    <attributes of every weighting>
     domain_auc_ : float
         Held-out area under the ROC curve of the domain classifier: 0.5 if the samples
         cannot be told apart, 1 if they do not overlap.

@@ -149,28 +149,13 @@ class KLIEP(KernelModel):
     relative : float, default=0.0
         In [0, 1): the share :math:`\alpha` of the target in the denominator,
         :math:`w / (\alpha w + 1 - \alpha)`, which bounds the ratio by :math:`1 / \alpha`.
-    clip : float, default=None
-        Largest density ratio, at least 1, on the scale where its mean is one. The mean stays
-        one. None leaves the ratio as it is.
-    flatten : float or "auto", default="auto"
-        Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
-        some bias. "auto" is the largest that leaves ten effective rows for each column, or
-        95% of the rows where there are fewer.
+    <clip and flatten of every weighting>
     random_state : int, RandomState or None, default=None
         Seed of the centres and of the folds.
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_source,)
-        Weights of the source rows: density ratio times the source's own weights. Mean one.
-    effective_sample_size_ : float
-        How many equally weighted rows the weighted source is worth (Kish).
-    max_share_ : float
-        Share of the total weight that the heaviest row carries.
-    flatten_ : float
-        The exponent that was used.
-    overlap_ : float
-        Share of the target's rows that are as near to a source row as source rows to each other.
+    <attributes of every weighting>
     bandwidth_ : float
         The bandwidth, in units of the median distance; infinite, with all weights one, where
         held-out rows are most likely without weights.

@@ -84,7 +84,7 @@ def project_to_mean_one(
     Examples
     --------
     >>> import numpy as np
-    >>> project_to_mean_one(np.array([-5.0, 1.0, 4.0]), np.full(3, 1 / 3))[0].tolist()
+    >>> project_to_mean_one(np.array([-5.0, 1.0, 4.0]), np.full(3, 1 / 3))[0].round(6).tolist()
     [0.0, 0.0, 3.0]
     """
     seen = share > 0

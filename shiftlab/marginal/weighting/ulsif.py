@@ -204,28 +204,13 @@ class ULSIF(LeastSquaresRatio):
         :math:`\lambda`, in units of the kernels' mean square. "cv" chooses.
     n_centres : int, default=100
         Number of kernels; all target rows where there are fewer.
-    clip : float, default=None
-        Largest density ratio, at least 1, on the scale where its mean is one. The mean stays
-        one. None leaves the ratio as it is.
-    flatten : float or "auto", default="auto"
-        Exponent of the ratio, from 0 (all weights one) to 1 (the ratio itself): less variance for
-        some bias. "auto" is the largest that leaves ten effective rows for each column, or
-        95% of the rows where there are fewer.
+    <clip and flatten of every weighting>
     random_state : int, RandomState or None, default=None
         Seed of the centres and of the rows of the search.
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_source,)
-        Weights of the source rows: density ratio times the source's own weights. Mean one.
-    effective_sample_size_ : float
-        How many equally weighted rows the weighted source is worth (Kish).
-    max_share_ : float
-        Share of the total weight that the heaviest row carries.
-    flatten_ : float
-        The exponent that was used.
-    overlap_ : float
-        Share of the target's rows that are as near to a source row as source rows to each other.
+    <attributes of every weighting>
     bandwidth_ : float
         The bandwidth, in units of the median distance; infinite, with all weights one, where
         that has the best leave-one-out score.
