@@ -28,7 +28,8 @@ from shiftlab.selection.candidates import (
 from shiftlab.selection.evidence import Evidence
 from shiftlab.selection.ground import FEWEST_LABELS, Ground
 from shiftlab.selection.judge import as_candidate
-from shiftlab.selection.outcome import cautions, expected_score, held_out_calibration
+from shiftlab.selection.outcome import cautions, expected_score
+from shiftlab.selection.probabilities import held_out_calibration
 from shiftlab.selection.result import SOURCE_ONLY, AdaptationResult, Candidate
 from shiftlab.validation import check_pair, read_source
 

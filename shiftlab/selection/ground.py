@@ -17,6 +17,7 @@ from shiftlab.selection.assumption import Assumption, unless_refuted
 from shiftlab.selection.candidates import COMPONENTS, directions
 from shiftlab.selection.evidence import Evidence, remaining_difference
 from shiftlab.selection.judge import Judge
+from shiftlab.selection.probabilities import held_out_brier
 from shiftlab.selection.validators.source_risk import SourceScore
 from shiftlab.stats.bootstrap import Estimate, mean_estimate
 from shiftlab.stats.performance import label_shift_estimate
@@ -223,7 +224,7 @@ class Ground:
                 continue
             if assumption.plausible:
                 gain = self.held_out_loss(self.baseline) - self.held_out_loss(adapter)
-                brier = [self.held_out_brier(model) for model in (self.baseline, adapter)]
+                brier = [held_out_brier(self, model) for model in (self.baseline, adapter)]
                 found = self.estimate(gain, assumption)
                 if brier[0] is None or brier[1] is None:
                     return [*seen, assumption.evidence(found)]
@@ -293,14 +294,6 @@ class Ground:
     def held_out_probabilities(self, adapter: Any) -> Floats | None:
         """Class probabilities of the same rows, shape (n, k); None where it has none."""
         return self._held_out(adapter)[1]
-
-    def held_out_brier(self, adapter: Any) -> Floats | None:
-        """Half the Brier scores of the same rows; None where there are no probabilities."""
-        found = self._held_out(adapter)[1]
-        if found is None:
-            return None
-        hit = np.arange(found.shape[1])[None, :] == self.codes[:, None]
-        return np.asarray(np.square(found - hit).sum(axis=1) / 2)
 
     def _held_out(self, adapter: Any) -> tuple[Floats, Floats | None]:
         # the adapter is kept beside its numbers, so that no other can get its id

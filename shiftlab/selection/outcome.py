@@ -1,4 +1,4 @@
-"""What the chosen model should score in the target, and its probabilities made right."""
+"""What the chosen model should score in the target, and what speaks against it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 from scipy.stats import beta, norm
 from sklearn.base import clone
 
-from shiftlab.conditional.prior_correction import PriorCorrection
 from shiftlab.diagnosis import Diagnosis
 from shiftlab.selection.assumption import Assumption
 from shiftlab.selection.ground import Ground
 from shiftlab.selection.learning_curve import whole_loss
 from shiftlab.stats.bootstrap import Estimate
-from shiftlab.stats.calibration import Calibration, select_calibration
 from shiftlab.stats.weights import effective_sample_size
 
-__all__ = ["cautions", "expected_score", "held_out_calibration"]
+__all__ = ["cautions", "expected_score"]
 
 Floats = NDArray[np.float64]
 
@@ -80,33 +78,6 @@ def _by_labels(ground: Ground, model: Any) -> Estimate:
     reach = norm.ppf(1 - MISSED / 2) * ground.scale * float(loss.std(ddof=1)) / len(loss) ** 0.5
     value = ground.scale * float(loss.mean())
     return Estimate(value, (max(value - reach, 0.0), value + reach))
-
-
-def held_out_calibration(ground: Ground, model: Any) -> Calibration | None:
-    """Learn the temperature that makes a model's probabilities right on held-out source rows.
-
-    It changes no prediction: the order of the classes stays.
-
-    Parameters
-    ----------
-    ground : Ground
-        Held-out rows.
-    model : Adapter
-        Unfitted.
-
-    Returns
-    -------
-    Calibration or None
-        None where there are no probabilities, or the model calibrates them itself.
-    """
-    if not ground.classifies or not hasattr(model, "predict_proba"):
-        return None
-    if isinstance(model, PriorCorrection):
-        return None
-    found = ground.held_out_probabilities(model)
-    assert found is not None
-    folds = np.repeat(np.arange(len(ground.folds)), [len(test) for _, test in ground.folds])
-    return select_calibration(found, ground.codes, folds, ("none", "temperature"))
 
 
 def cautions(diagnosis: Diagnosis, ground: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from shiftlab import (
 from shiftlab.data.gaussian_shifts import make_gaussian_shift
 from shiftlab.selection.evidence import Evidence, remaining_difference, win_e_value
 from shiftlab.selection.ground import Ground
+from shiftlab.selection.probabilities import held_out_brier, held_out_calibration
 from shiftlab.selection.safe_adapter import source_only
 from shiftlab.stats.performance import label_shift_estimate
 
@@ -121,14 +122,31 @@ def test_the_brier_score_of_held_out_rows_is_the_mean_over_classes_by_hand():
         3,
         np.random.RandomState(0),
     )
-    found = ground.held_out_brier(ground.baseline)
+    found = held_out_brier(ground, ground.baseline)
+    calibration = held_out_calibration(ground, ground.baseline)
     by_hand = np.empty(source.n_rows)
     for train, test in ground.folds:
         model = LogisticRegression().fit(source.X[train], source.y[train])
-        for row, p in zip(test, model.predict_proba(source.X[test]), strict=True):
+        for row, p in zip(test, calibration(model.predict_proba(source.X[test])), strict=True):
             hit = [float(c == source.y[row]) for c in model.classes_]
             by_hand[row] = sum((a - b) ** 2 for a, b in zip(p, hit, strict=True)) / 2
     assert found == pytest.approx(by_hand[ground.held_out])
+
+
+def test_a_model_that_is_only_less_sure_of_the_same_answers_is_no_better():
+    class Sharp(LogisticRegression):
+        def predict_proba(self, X):
+            p = super().predict_proba(X) ** 4
+            return p / p.sum(axis=1, keepdims=True)
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    y = (X[:, 0] + rng.normal(size=500) > 0).astype(int)
+    ground = Ground(make_pipeline(Sharp()), Domain(X, y), Domain(X), 3, np.random.RandomState(0))
+    plain = held_out_brier(ground, make_pipeline(LogisticRegression())).mean()
+    raw = ground.held_out_probabilities(ground.baseline)[np.arange(500), ground.codes]
+    assert np.mean((1 - raw) ** 2) > 1.05 * plain
+    assert held_out_brier(ground, ground.baseline).mean() == pytest.approx(plain, rel=0.02)
 
 
 def fitted(kind, adapter, seed, **params):
