@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["read_rows", "write_rows"]
 
 PLACE = ("group", "source", "target", "seed")
-FIELDS = (*PLACE, "method", "accuracy", "safe", "more")
+FIELDS = (*PLACE, "method", "accuracy", "safe", "error")
+OF_ADAPT = ("chosen", "ground", "expected", "low", "high")
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -25,19 +25,29 @@ def write_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     Returns
     -------
     str
+        Each validator's scores are a column.
     """
+    found = [method for row in rows for method in row["methods"].values()]
+    validators = sorted({name for method in found for name in method.get("scores", ())})
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
+    writer = csv.DictWriter(text, [*FIELDS, *OF_ADAPT, *validators], lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        where = [row[key] for key in PLACE]
-        for name, found in row["methods"].items():
-            accuracy = f"{found['accuracy']:.4f}" if "accuracy" in found else ""
-            more = {k: v for k, v in found.items() if k not in ("accuracy", "safe")}
-            writer.writerow([*where, name, accuracy, found.get("safe", ""), _json(more)])
+        where = {key: row[key] for key in PLACE}
+        for name, method in row["methods"].items():
+            line = {**where, "method": name, "error": method.get("error", "")}
+            if "accuracy" in method:
+                line["accuracy"] = f"{method['accuracy']:.4f}"
+                line["safe"] = method.get("safe", "")
+            scores = method.get("scores", {})
+            writer.writerow(line | {k: round(v, 4) for k, v in scores.items()})
         chosen = row["adapt"]
-        more = {k: chosen[k] for k in ("chosen", "ground", "expected")}
-        writer.writerow([*where, "adapt", f"{chosen['accuracy']:.4f}", "", _json(more)])
+        line = {**where, "method": "adapt", "accuracy": f"{chosen['accuracy']:.4f}"}
+        line |= {key: chosen[key] for key in ("chosen", "ground")}
+        if chosen["expected"] is not None:
+            promised = zip(("expected", "low", "high"), chosen["expected"], strict=True)
+            line |= {key: round(value, 4) for key, value in promised}
+        writer.writerow(line)
     return text.getvalue()
 
 
@@ -59,24 +69,18 @@ def read_rows(text: str) -> list[dict[str, Any]]:
         place = tuple(line[key] for key in PLACE)
         row = rows.setdefault(place, {**dict(zip(PLACE, place, strict=True)), "methods": {}})
         row["seed"] = int(row["seed"])
-        found: dict[str, Any] = json.loads(line["more"]) if line["more"] else {}
+        found: dict[str, Any] = {"error": line["error"]} if line["error"] else {}
         if line["accuracy"]:
             found["accuracy"] = float(line["accuracy"])
         if line["safe"]:
             found["safe"] = line["safe"] == "True"
         if line["method"] == "adapt":
-            row["adapt"] = found
-        else:
-            row["methods"][line["method"]] = found
+            promised = [line[key] for key in ("expected", "low", "high")]
+            expected = [float(value) for value in promised] if all(promised) else None
+            given = {"chosen": line["chosen"], "ground": line["ground"], "expected": expected}
+            row["adapt"] = found | given
+            continue
+        validators = set(line) - {*FIELDS, *OF_ADAPT}
+        scores = {name: float(line[name]) for name in sorted(validators) if line[name]}
+        row["methods"][line["method"]] = found | ({"scores": scores} if scores else {})
     return list(rows.values())
-
-
-def _json(more: Mapping[str, Any]) -> str:
-    def rounded(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 5)
-        if isinstance(value, Mapping):
-            return {k: rounded(v) for k, v in value.items()}
-        return [rounded(v) for v in value] if isinstance(value, list) else value
-
-    return json.dumps(rounded(more)) if more else ""

@@ -205,9 +205,8 @@ def _expected_table(rows: Sequence[Row]) -> list[str]:
         "",
         "How often the 90% interval of the expected accuracy held the accuracy that was seen, by "
         "what was assumed. What was seen has a standard error of its own, one to two points in 500 "
-        "rows, that the interval does not cover. Held-out models learn from two thirds of the "
-        "source: that costs trees on 500 rows (`nonlinear`) about five points, and the estimate is "
-        "as much too low.",
+        "rows, that the interval does not cover; `tests/selection/test_adapt.py` counts against "
+        "5,000 rows.",
         "",
         "| group | assumed | pairs | held | mean difference |",
         "|---|---|---|---|---|",
