@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from shiftlab import AdaptationResult, Consensus, Domain, SelfTraining, adapt, make_pipeline
 from shiftlab.data.gaussian_shifts import make_gaussian_shift
 from shiftlab.encoding import TableEncoder
+from shiftlab.selection.adapt import _rather_pooled, _Trials
 from shiftlab.selection.ground import Ground
 from shiftlab.selection.outcome import expected_score
 
@@ -68,21 +69,36 @@ def noisy(n, weights, seed):
 
 
 @pytest.mark.parametrize(
-    ("weights", "seed", "chosen", "said"),
+    ("n_labels", "chosen", "said"),
     [
-        ([1.0, 0, 1, 0], 0, "BalancedWeighting", "12 of the target it lowers the loss by"),
-        ([1.0, 1, 0, 0], 1, "source-only", "no candidate is shown to gain"),  # the source's law
+        (40, "BalancedWeighting", "the 40 of the target do not speak against it"),
+        (29, "source-only", "no candidate is shown to gain"),  # too few to weigh the sides by
     ],
 )
-def test_labelled_rows_of_both_sides_are_used_unless_they_speak_against(
-    weights, seed, chosen, said
-):
-    source, target = noisy(300, [1.0, 1, 0, 0], seed), noisy(600, weights, 100 + seed)
-    result = adapt(source, target.unlabelled(), labels=labels_of(target, 12), random_state=0)
+def test_labelled_rows_of_both_sides_are_used_where_they_are_enough(n_labels, chosen, said):
+    source, target = noisy(300, [1.0, 1, 0, 0], 0), noisy(600, [1.0, 0, 1, 0], 100)
+    labels = labels_of(target, n_labels)
+    result = adapt(source, target.unlabelled(), labels=labels, random_state=0)
     assert result.chosen == chosen
     assert said in result.decision
-    gain = next(c.gain for c in result.candidates if c.name == "BalancedWeighting")
-    assert (gain > 0) == (chosen == "BalancedWeighting")
+
+
+def test_labels_that_speak_against_training_on_them_are_heard():
+    source, target = noisy(300, [1.0, 1, 0, 0], 0), noisy(600, [1.0, 0, 1, 0], 100)
+    gains = {"BalancedWeighting": np.array([0.1, -0.3] * 20)}  # the mean is 3 errors below 0
+    ground = Ground(
+        make_pipeline(LogisticRegression()),
+        source,
+        target.unlabelled(),
+        3,
+        np.random.RandomState(0),
+    )
+    tried = _Trials(ground, 0.0, None)
+    assert _rather_pooled(tried, gains) == ""
+    assert tried.best == "source-only"
+    even = {"BalancedWeighting": np.array([0.1, -0.1] * 20)}
+    assert "BalancedWeighting used" in _rather_pooled(tried, even)
+    assert tried.best == "BalancedWeighting"
 
 
 def test_hidden_labels_change_nothing_and_the_seed_everything_repeats():
