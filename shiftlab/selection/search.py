@@ -188,7 +188,7 @@ class AdaptationSearch(Adapter):
             done = {row["key"]: row for row in store.rows()}
         rng = check_random_state(self.random_state)
         alive = list(entries)
-        shares = _shares(len(entries), self.halving)
+        shares = _shares(len(entries), self.halving, source)
         for turn, share in enumerate(shares):
             few_source, few_target = source, target
             if share < 1:
@@ -406,23 +406,32 @@ def _status(entry: _Entry, alive: list[_Entry], n_folds: int) -> str:
     return "dropped" if len(entry.scores) == n_folds else "not reached"
 
 
-def _shares(n_candidates: int, factor: int | None) -> list[float]:
-    """Shares of the rows in the rounds of halving; the last is all."""
+def _shares(n_candidates: int, factor: int | None, source: Domain) -> list[float]:
+    """Shares of the rows in the rounds of halving; the last is all.
+
+    Rounds that would have fewer rows than a score needs are one, of as many as it needs.
+    """
     if factor is None:
         return [1.0]
     rounds = max(0, math.ceil(math.log(n_candidates, factor)) - 1) if n_candidates > 1 else 0
-    return [float(factor) ** (k - rounds) for k in range(rounds + 1)]
+    least = _fewest_rows(source, factor) / source.n_rows
+    shares = {max(float(factor) ** (k - rounds), min(least, 1.0)) for k in range(rounds + 1)}
+    return sorted(shares)
+
+
+def _fewest_rows(domain: Domain, factor: int) -> int:
+    """Rows below which a score says little of a model of all: five a column.
+
+    No more of them than make a round cheaper than one with all rows.
+    """
+    return max(FEWEST_ROWS, min(5 * domain.n_features, math.ceil(domain.n_rows / factor)))
 
 
 def _share(
     domain: Domain, share: float, rng: np.random.RandomState, *, keep: bool, halving: int | None
 ) -> Domain:
-    """Draw a share of the rows at random; all labelled ones if wanted.
-
-    Scores of models that have hardly more rows than columns say little of those that have all:
-    five rows a column are kept where a round is still cheaper than one with all rows.
-    """
-    fewest = max(FEWEST_ROWS, min(5 * domain.n_features, domain.n_rows // (halving or 1)))
+    """Draw a share of the rows at random, enough to say something; all labelled ones if wanted."""
+    fewest = _fewest_rows(domain, halving or 1)
     n = max(min(fewest, domain.n_rows), math.ceil(share * domain.n_rows))
     kept = domain.labelled if keep else np.zeros(domain.n_rows, dtype=bool)
     others = rng.permutation(np.flatnonzero(~kept))[: max(0, n - int(kept.sum()))]

@@ -22,6 +22,7 @@ from shiftlab import (
     validation_scores,
 )
 from shiftlab.data.gaussian_shifts import make_gaussian_shift
+from shiftlab.selection.search import _shares
 from shiftlab.selection.validators.base import Validator
 from shiftlab.store import ResultsStore
 
@@ -257,6 +258,22 @@ def test_a_stopped_search_goes_on_where_it_was(moved, tmp_path):
     assert _Counted.fits == 10
     with pytest.raises(ValueError, match="resume needs a random_state"):
         AdaptationSearch(given, InfoMax(), resume=path).fit(source, target)
+
+
+@pytest.mark.parametrize(
+    ("n_candidates", "factor", "rows", "columns", "shares"),
+    [
+        (200, 3, 5000, 2, [1 / 81, 1 / 27, 1 / 9, 1 / 3, 1]),
+        (200, 3, 5000, 50, [0.05, 1 / 9, 1 / 3, 1]),  # five rows a column: two rounds are one
+        (200, 3, 5000, 900, [1667 / 5000, 1]),
+        (3, 3, 5000, 2, [1]),
+        (1, 3, 5000, 2, [1]),
+        (100, 10, 40, 2, [1]),  # hardly any rows at all
+    ],
+)
+def test_rounds_of_halving_have_rows_enough_and_differ(n_candidates, factor, rows, columns, shares):
+    found = _shares(n_candidates, factor, Domain(np.zeros((rows, columns))))
+    assert found == pytest.approx(shares)
 
 
 def test_halving_keeps_the_best_and_uses_fewer_rows(moved):
