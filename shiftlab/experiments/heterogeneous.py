@@ -7,10 +7,7 @@ and rewrites ``results.csv`` and the tables in the README of ``experiments/heter
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import io
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from shiftlab.adapter import Adapter
 from shiftlab.domain import Domain
 from shiftlab.experiments.grid import Task
-from shiftlab.experiments.readme import replace_block
 from shiftlab.experiments.resume import run_unfinished
+from shiftlab.experiments.script import read_settings, write_study
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.feature_space.co_optimal_transport import CoOptimalTransport
 from shiftlab.feature_space.correlation_map import CorrelationMap
@@ -33,7 +30,6 @@ from shiftlab.feature_space.gromov_wasserstein import GromovWasserstein
 from shiftlab.feature_space.heterogeneous_augmentation import HeterogeneousAugmentation
 from shiftlab.feature_space.linear_gaussian_map import LinearGaussianMap
 from shiftlab.feature_space.shared_embedding import SharedEmbedding
-from shiftlab.files import write_atomically
 
 __all__ = [
     "Draw",
@@ -342,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", help="folder of the digits; else what SHIFTLAB_DATA names")
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args(arguments)
-    settings = tomllib.loads((given.folder / "config.toml").read_text(encoding="utf-8"))
+    settings = read_settings(given.folder)
     cells = {
         _key(scenario, k): (scenario, k, settings, given.root)
         for scenario in settings["scenarios"]
@@ -360,12 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = run_unfinished(given.out, cells, choose, measure, jobs=given.jobs, watch=watch)
     by_key = {result["key"]: result["rows"] for result in found}
     rows = [row for key in cells for row in by_key[key]]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(given.folder / "results.csv", text.getvalue())
-    replace_block(given.folder / "README.md", heterogeneous_block(rows))
+    write_study(given.folder, FIELDS, rows, heterogeneous_block(rows))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from shiftlab.selection.candidates import (
     unassumed,
 )
 from shiftlab.selection.evidence import Evidence
-from shiftlab.selection.ground import FEWEST_LABELS, Ground
+from shiftlab.selection.ground import Ground
 from shiftlab.selection.judge import as_candidate
 from shiftlab.selection.outcome import cautions, expected_score
 from shiftlab.selection.probabilities import held_out_calibration
@@ -321,19 +321,15 @@ class _Trials:
 
 def _decide(tried: _Trials, base: Any, seed: int) -> str:
     """Choose, and return why in a sentence; what it rests on stays in ``tried``."""
-    ground = tried.ground
-    known = ground.target.n_labelled >= FEWEST_LABELS
-    if not known:
-        return _by_assumption(tried, base, seed, known) or _by_experience(tried, base, seed, known)
-    gains = _label_gains(tried, base, seed)
+    gains = {} if tried.ground.known is None else _label_gains(tried, base, seed)
     said = _by_labels(tried, gains)
     if said:
         return said
-    said = _by_assumption(tried, base, seed, known) or _by_experience(tried, base, seed, known)
+    said = _by_assumption(tried, base, seed) or _by_experience(tried, base, seed)
     return _rather_pooled(tried, gains) or said
 
 
-def _by_experience(tried: _Trials, base: Any, seed: int, known: bool) -> str:
+def _by_experience(tried: _Trials, base: Any, seed: int) -> str:
     """Keep what has done most good on other pairs, where it has something to stand on."""
     ground = tried.ground
     pool = unassumed(base, seed)
@@ -345,7 +341,7 @@ def _by_experience(tried: _Trials, base: Any, seed: int, known: bool) -> str:
         done = tried.run(name, model, lambda _, fitted: fitted)
         if done is None:
             continue
-        if known and float(ground.target_gain(model, done).sum()) < 0:
+        if ground.known is not None and float(ground.target_gain(model, done).sum()) < 0:
             tried.found[name] = Candidate(
                 name, "not used", "the labelled target rows speak against it"
             )
@@ -418,7 +414,7 @@ def _rather_pooled(tried: _Trials, gains: dict[str, NDArray[np.float64]]) -> str
     )
 
 
-def _by_assumption(tried: _Trials, base: Any, seed: int, known: bool) -> str:
+def _by_assumption(tried: _Trials, base: Any, seed: int) -> str:
     """Keep the candidate with the highest lower end of its gain, where an assumption stands."""
     ground = tried.ground
     shown: dict[str, tuple[Evidence, Assumption]] = {}
@@ -432,7 +428,7 @@ def _by_assumption(tried: _Trials, base: Any, seed: int, known: bool) -> str:
             why = last.why if last else "no assumption could be tested for it"
             tried.found[name] = Candidate(name, "not judged", why)
             continue
-        if known and float(ground.target_gain(model, fitted).sum()) < 0:
+        if ground.known is not None and float(ground.target_gain(model, fitted).sum()) < 0:
             why = "the labelled target rows speak against it"
             tried.found[name] = Candidate(name, "not used", why, last.gain, last.interval)
         else:
