@@ -121,7 +121,10 @@ def report(
     ] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="Markdown file: its results block is replaced, results.csv beside it."),
+        typer.Option(
+            help="Markdown file: its results block is rewritten, and results.csv beside it, "
+            "from these results and those of the same study that results.csv has."
+        ),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Hash of the settings, where the folder holds several.")
@@ -135,7 +138,7 @@ def report(
     from shiftlab.experiments import ResultsStore
     from shiftlab.experiments.readme import update_readme
     from shiftlab.experiments.report import render_report, write_report
-    from shiftlab.experiments.tables import choose_study, markdown_table, to_csv
+    from shiftlab.experiments.tables import choose_study, markdown_table, to_csv, with_known
     from shiftlab.files import write_atomically
 
     store = ResultsStore(out / "results.jsonl")
@@ -143,9 +146,10 @@ def report(
         raise FileNotFoundError(f"{store.path}: no results there; run `shiftlab digit5 run` first")
     rows = choose_study(store.rows(), study)
     if readme is not None:
-        typer.echo(f"wrote {update_readme(readme, rows)}")
-        table = write_atomically(readme.parent / "results.csv", to_csv(rows))
-        typer.echo(f"wrote {table}")
+        table = readme.parent / "results.csv"
+        known = with_known(rows, table.read_text(encoding="utf-8")) if table.is_file() else rows
+        typer.echo(f"wrote {update_readme(readme, known)}")
+        typer.echo(f"wrote {write_atomically(table, to_csv(known))}")
     parts = _illustrate(rows, out, root, samples)
     page = write_report(html or out / "report.html", render_report(rows, **parts))
     typer.echo(markdown_table(rows))
@@ -172,6 +176,7 @@ def _illustrate(
         channels=protocol["channels"],
         n_train=protocol["n_train"],
         n_test=protocol["n_test"],
+        network=protocol.get("network", "digit_cnn"),
         epochs=protocol["epochs"],
         source_data=first["source_data"],
     )

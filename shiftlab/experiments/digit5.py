@@ -65,7 +65,9 @@ def _describe_digits(settings: Digit5Settings, root: str | None) -> Sequence[Dig
 def _train_net(images: Any, labels: Any, settings: Digit5Settings, seed: int) -> Any:
     from shiftlab.deep import train_classifier
 
-    return train_classifier(images, labels, epochs=settings.epochs, random_state=seed)
+    return train_classifier(
+        images, labels, backbone=settings.network, epochs=settings.epochs, random_state=seed
+    )
 
 
 def _load_net(path: Path) -> Any:

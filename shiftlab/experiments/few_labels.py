@@ -311,7 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tasks[key] = Task(key, cells[key], needs)
         return list(tasks.values())
 
-    rows = run_cells(given, cells, measure, plan=plan)
+    rows = run_cells(
+        given, cells, measure, key=("source", "target", "labels", "method", "seed"), plan=plan
+    )
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
     write_study(given.folder, FIELDS, rows, few_labels_block(rows, len(cells)))
 

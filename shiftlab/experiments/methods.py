@@ -142,7 +142,7 @@ def _finetune(transfer: Transfer) -> NDArray[Any]:
 
 def _deep(name: str, transfer: Transfer) -> NDArray[Any]:
     """Train a new network on both domains, for as long as that of the source was trained."""
-    return _adapted(transfer, name, epochs=transfer.settings.epochs)
+    return _adapted(transfer, name, transfer.settings.network, epochs=transfer.settings.epochs)
 
 
 def _from_trained(name: str, transfer: Transfer) -> NDArray[Any]:
@@ -158,14 +158,15 @@ def _tent(transfer: Transfer) -> NDArray[Any]:
 def _dirt_t(transfer: Transfer) -> NDArray[Any]:
     """Train by VADA for as long as others train, and go on for half as long."""
     epochs = transfer.settings.epochs
-    return _adapted(transfer, "DIRTT", pretrain_epochs=epochs, epochs=max(1, epochs // 2))
+    network = transfer.settings.network
+    return _adapted(transfer, "DIRTT", network, pretrain_epochs=epochs, epochs=max(1, epochs // 2))
 
 
-def _adapted(transfer: Transfer, name: str, *backbone: Any, **settings: Any) -> NDArray[Any]:
+def _adapted(transfer: Transfer, name: str, backbone: Any, **settings: Any) -> NDArray[Any]:
     import shiftlab
 
     model = getattr(shiftlab, name)(
-        *backbone, checkpoint=transfer.checkpoint, random_state=transfer.seed, **settings
+        backbone, checkpoint=transfer.checkpoint, random_state=transfer.seed, **settings
     )
     model.fit(transfer.source, transfer.target)
     transfer.keep(model.net_)

@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for labels in settings["labels"]
         for kind in ("pixels", "hog", *settings["layers"])
     }
-    rows = run_cells(given, cells, measure)
+    rows = run_cells(given, cells, measure, key=FIELDS[:4])
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
     write_study(given.folder, FIELDS, rows, off_the_shelf_block(rows, len(cells)))
 

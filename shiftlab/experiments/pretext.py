@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for way in settings["ways"]
         for target in settings["targets"]
     }
-    rows = run_cells(given, cells, measure)
+    rows = run_cells(given, cells, measure, key=FIELDS[:3])
     write_study(given.folder, FIELDS, rows, pretext_block(rows, len(cells)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shiftlab.experiments.parts import markdown_by_method, split_parts
 from shiftlab.experiments.tables import (
     markdown_in_domain,
     markdown_table,
@@ -33,34 +34,33 @@ def results_block(rows: Sequence[Mapping[str, Any]]) -> str:
     str
         Sentences, table of all pairs, in-domain accuracy, origin of the data.
     """
-    seeds = len({row["seed"] for row in rows})
     stand_ins = sorted(stand_in_domains(rows))
     n_test = sorted({int(row["n_test"]) for row in rows})
     tests = f"{n_test[0]:,}" if len(n_test) == 1 else f"{n_test[0]:,} to {n_test[-1]:,}"
-    hours = sum(float(row["seconds"]) for row in rows) / 3600
+    main, *others = split_parts(rows)
     lines = [
-        *(f"- {sentence}" for sentence in verdict(rows)),
+        *(f"- {sentence}" for sentence in verdict(main.rows)),
         "",
-        f"Accuracy on {tests} test images of the target, mean ± standard deviation over "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}:",
+        f"Accuracy on {tests} test images of the target, mean ± standard deviation over seeds; "
+        "without ± it is of one seed. The mean in the last line is over the seeds that all "
+        "methods have:",
         "",
-        markdown_table(rows),
+        markdown_table(main.rows),
         "",
         "Within a domain (trained and tested on the same one; the target-supervised network):",
         "",
         markdown_in_domain(rows),
         "",
     ]
+    for part in others:
+        lines += [f"{part.title}, the best mean first:", "", markdown_by_method(part.rows), ""]
     if stand_ins:
         lines += [
             f"\\* {', '.join(stand_ins)}: images that stand in for the data set; figures with "
             "them do not compare with published ones.",
             "",
         ]
-    lines.append(
-        f"Data: `{rows[0]['data']}`; settings `{rows[0]['settings']}`; {len(rows)} cells, "
-        f"{hours:.1f} hours of one process, without the training of the networks."
-    )
+    lines.append(f"Data: `{rows[0]['data']}`; settings `{rows[0]['settings']}`; {len(rows)} cells.")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shiftlab.experiments.parts import by_method, split_parts
 from shiftlab.experiments.tables import (
     in_domain,
     method_means,
@@ -102,7 +103,8 @@ def render_report(
     """
     if not rows:
         raise ValueError("there are no results to report; run the study first")
-    entries = summarise(rows)
+    main, *others = split_parts(rows)
+    entries = summarise(main.rows)
     methods = methods_of(entries)
     domains = list(dict.fromkeys(n for e in entries for n in (e.source, e.target)))
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -116,17 +118,19 @@ def render_report(
     )
     return environment.get_template(_TEMPLATE).render(
         title=title,
-        verdict=verdict(rows),
+        verdict=verdict(main.rows),
         domains=domains,
         methods=methods,
         stand_ins=sorted(stand_in_domains(rows)),
-        maps=[_heat_map(method, domains, rows) for method in methods],
-        bars=method_means(rows),
+        maps=[_heat_map(method, domains, main.rows) for method in methods],
+        bars=method_means(main.rows),
+        others=[(part.title, by_method(part.rows)) for part in others],
         sheets=sheets,
         diagnosis=diagnosis,
         diagnosis_title=diagnosis_title,
         pictures=pictures,
-        pairs=_pair_lines(rows, methods),
+        title_of_pairs=main.title,
+        pairs=_pair_lines(main.rows, methods),
         n_seeds=len({row["seed"] for row in rows}),
         facts=_facts(rows),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

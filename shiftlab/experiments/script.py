@@ -85,9 +85,14 @@ def run_cells(
     cells: Mapping[str, Any],
     measure: Callable[[Any], dict[str, Any]],
     *,
+    key: Sequence[str],
     plan: Callable[[list[str]], Sequence[Task]] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure the cells that are not finished yet, and return all that are.
+
+    Finished is what is in the folder of the run or in the study's ``results.csv``, so that a
+    study of many hours can be gone on with in a new clone. To measure all again, with other
+    settings for example, remove both.
 
     Parameters
     ----------
@@ -98,6 +103,8 @@ def run_cells(
     measure : callable
         Returns a line of the results, with ``key`` and ``accuracy``; or an empty dict for a task
         that is no cell.
+    key : sequence of str
+        Columns of ``results.csv`` that a cell's key is made of, joined by "|".
     plan : callable, default=None
         Keys that are left to tasks, where there is more to do than a task a cell.
 
@@ -108,9 +115,10 @@ def run_cells(
         from these rows are those of the file.
     """
     started = time.monotonic()
+    kept = _read_csv(given.folder / "results.csv", key)
 
     def choose(done: set[str]) -> Sequence[Task]:
-        left = [] if given.report else [key for key in cells if key not in done]
+        left = [] if given.report else [k for k in cells if k not in done and k not in kept]
         return plan(left) if plan else [Task(key, cells[key]) for key in left]
 
     def watch(steps: Any, left: Any, jobs: int) -> Any:
@@ -123,10 +131,29 @@ def run_cells(
                 return
 
     rows = run_unfinished(given.out, cells, choose, measure, jobs=given.jobs, watch=watch)
-    order = {key: place for place, key in enumerate(cells)}
-    rows.sort(key=lambda row: order[row["key"]])
-    print(f"{len(rows)} of {len(cells)} cells; {given.out / RESULTS}")
-    return [{**row, "accuracy": round(row["accuracy"], 4)} for row in rows]
+    kept |= {row["key"]: {**row, "accuracy": round(row["accuracy"], 4)} for row in rows}
+    found = [kept[name] for name in cells if name in kept]
+    print(f"{len(found)} of {len(cells)} cells; {given.out / RESULTS}")
+    return found
+
+
+def _read_csv(path: Path, key: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read what `csv_text` wrote, by key; nothing where there is no file."""
+
+    def read(text: str) -> Any:
+        try:
+            return json.loads(text or "{}")
+        except ValueError:
+            return text
+
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [
+            {field: read(text) for field, text in line.items()} for line in csv.DictReader(file)
+        ]
+    names = ("|".join(str(line[field]) for field in key) for line in lines)
+    return {name: {"key": name, **line} for name, line in zip(names, lines, strict=True)}
 
 
 def csv_text(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -31,6 +31,7 @@ ALWAYS = ("source-only", "target-supervised")
 
 # Raised when the protocol changes in a way that the settings do not show.
 _PROTOCOL = 1
+_NETWORKS = ("digit_cnn", "lenet")
 _SOURCES = ("auto", "local", "offline", "official")
 # Fields that choose cells of the grid, or where data come from, and change no cell's result.
 _CHOICE = ("pairs", "methods", "seeds", "source_data")
@@ -58,6 +59,8 @@ class Digit5Settings:
         Height and width of the images.
     channels : {1, 3}, default=3
         1 turns colour to gray, in which many strokes of MNIST-M cannot be seen.
+    network : {"digit_cnn", "lenet"}, default="digit_cnn"
+        What is trained; the network is the same for all methods.
     epochs : int, default=30
         Passes over the training images of a network.
     finetune_epochs : int, default=40
@@ -85,6 +88,7 @@ class Digit5Settings:
     labels_per_class: int = 10
     size: int = 28
     channels: int = 3
+    network: str = "digit_cnn"
     epochs: int = 30
     finetune_epochs: int = 40
     source_data: str = "auto"
@@ -101,6 +105,8 @@ class Digit5Settings:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, got {self.channels!r}")
+        if self.network not in _NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(_NETWORKS)}; got {self.network!r}")
         if self.source_data not in _SOURCES:
             raise ValueError(
                 f"source_data must be one of {', '.join(_SOURCES)}; got {self.source_data!r}"
@@ -180,13 +186,19 @@ class Digit5Settings:
 
     def training(self) -> dict[str, Any]:
         """Return what a trained network depends on, besides its domain and seed."""
-        names = ("n_train", "size", "channels", "epochs")
-        return {"protocol": _PROTOCOL, **{name: getattr(self, name) for name in names}}
+        return self._named("n_train", "size", "channels", "network", "epochs")
 
     def result(self) -> dict[str, Any]:
         """Return what a cell's result depends on, besides data, domains, method and seed."""
         fields = (f.name for f in dataclasses.fields(self) if f.name not in _CHOICE)
-        return {"protocol": _PROTOCOL, **{name: getattr(self, name) for name in fields}}
+        return self._named(*fields)
+
+    def _named(self, *names: str) -> dict[str, Any]:
+        """Return some fields; the usual network goes unnamed, as in results older than others."""
+        values = {name: getattr(self, name) for name in names}
+        if self.network == _NETWORKS[0]:
+            del values["network"]
+        return {"protocol": _PROTOCOL, **values}
 
 
 def parts_of(source: str, target: str) -> tuple[str, ...]:

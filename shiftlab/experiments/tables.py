@@ -23,8 +23,13 @@ __all__ = [
     "method_means",
     "summarise",
     "to_csv",
+    "with_known",
 ]
 
+_COLUMNS = (
+    *("source", "target", "method", "mean", "std", "seeds", "n_test", "stand_in"),
+    *("settings", "data"),
+)
 _FIRST, _LAST = "source-only", "target-supervised"
 
 
@@ -307,26 +312,67 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     Returns
     -------
     str
-        Columns source, target, method, mean, std (empty with one seed), seeds, stand_in,
-        settings, data; then one column a seed with its accuracy.
+        Columns source, target, method, mean, std (empty with one seed), seeds, n_test, stand_in
+        (domains of the pair that are), settings, data; then one column a seed with its accuracy.
     """
     seeds = sorted({int(row["seed"]) for row in rows})
     single = {
         (row["source"], row["target"], row["method"], int(row["seed"])): float(row["accuracy"])
         for row in rows
     }
+    n_test = {(row["source"], row["target"]): int(row["n_test"]) for row in rows}
+    stand_ins = stand_in_domains(rows)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ["source", "target", "method", "mean", "std", "seeds", "stand_in", "settings", "data"]
-    writer.writerow([*names, *(f"seed{seed}" for seed in seeds)])
+    writer.writerow([*_COLUMNS, *(f"seed{seed}" for seed in seeds)])
     for e in summarise(rows):
         accuracies = [single.get((e.source, e.target, e.method, seed)) for seed in seeds]
+        sides = [side for side in (e.source, e.target) if side in stand_ins]
         writer.writerow(
             [
                 *(e.source, e.target, e.method, f"{e.mean:.6f}"),
-                *("" if e.std is None else f"{e.std:.6f}", e.n_seeds, str(e.stand_in).lower()),
+                *("" if e.std is None else f"{e.std:.6f}", e.n_seeds),
+                *(n_test[e.source, e.target], "+".join(sides)),
                 *(rows[0]["settings"], rows[0]["data"]),
                 *("" if a is None else f"{a:.6f}" for a in accuracies),
             ]
         )
     return out.getvalue()
+
+
+def with_known(rows: Sequence[Mapping[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Add the results of a CSV of the same study that are not among these.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Results of one study, at least one.
+    text : str
+        What `to_csv` wrote. Lines of other settings or kinds of data are left out.
+
+    Returns
+    -------
+    list of dict
+        The rows, then those of the CSV: all that the tables need, without predictions and times.
+    """
+    of_study = {name: rows[0][name] for name in ("settings", "data", "protocol")}
+    cell = ("source", "target", "method", "seed")
+    measured = {tuple(row[name] for name in cell) for row in rows}
+    found = [dict(row) for row in rows]
+    lines = csv.DictReader(io.StringIO(text))
+    seeds = [int(name[4:]) for name in lines.fieldnames or () if name[4:].isdigit()]
+    for line in lines:
+        if any(line[name] != of_study[name] for name in ("settings", "data")):
+            continue
+        stand_ins = line["stand_in"].split("+")
+        shared = {
+            **{name: line[name] for name in cell[:3]},
+            **{f"{side}_stand_in": line[side] in stand_ins for side in ("source", "target")},
+            "n_test": int(line["n_test"]),
+            **of_study,
+        }
+        for seed in seeds:
+            accuracy = line[f"seed{seed}"]
+            if accuracy and (*(line[name] for name in cell[:3]), seed) not in measured:
+                found.append({**shared, "seed": seed, "accuracy": float(accuracy)})
+    return found

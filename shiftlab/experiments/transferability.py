@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "|".join(map(str, cell)): (cell, settings, given.root, nets)
         for cell in cells_of(int(settings["seeds"]))
     }
-    rows = run_cells(given, cells, measure)
+    rows = run_cells(given, cells, measure, key=FIELDS[:4])
     write_atomically(given.folder / "curves.svg", draw_curves(rows))
     write_study(given.folder, FIELDS, rows, transferability_block(rows, len(cells)))
 

@@ -20,7 +20,12 @@ def measure(number):
 
 
 def options(out, *more):
-    return study_parser("few_labels", cells=True).parse_args(["--out", str(out), *more])
+    given = ["--folder", str(out / "study"), "--out", str(out), *more]
+    return study_parser("few_labels", cells=True).parse_args(given)
+
+
+def run(options, cells=CELLS, work=measure, **more):
+    return run_cells(options, cells, work, key=("way", "seed"), **more)
 
 
 def stored(out):
@@ -28,17 +33,38 @@ def stored(out):
 
 
 def test_a_run_stops_after_its_seconds_and_the_next_goes_on(tmp_path, capsys):
-    assert run_cells(options(tmp_path, "--report"), CELLS, measure) == []
-    rows = run_cells(options(tmp_path, "--seconds", "0"), CELLS, measure)
+    assert run(options(tmp_path, "--report")) == []
+    rows = run(options(tmp_path, "--seconds", "0"))
     assert rows == [{"key": "b|0", "accuracy": 0.5}]
     told = capsys.readouterr().out
     assert told.splitlines()[-2:] == ["b|0 0.500", f"1 of 3 cells; {tmp_path / 'results.jsonl'}"]
-    rows = run_cells(options(tmp_path), dict(reversed(CELLS.items())), measure)
+    rows = run(options(tmp_path), dict(reversed(CELLS.items())))
     assert [row["key"] for row in rows] == ["b|1", "a|0", "b|0"]
     # four digits as in results.csv; the store keeps what was measured
     assert [row["accuracy"] for row in rows] == [0.25, 0.3333, 0.5]
     assert [row["accuracy"] for row in stored(tmp_path)] == [1 / 2, 1 / 4, 1 / 3]
-    assert run_cells(options(tmp_path, "--report"), {"a|0": 3}, measure) == [rows[1]]
+    assert run(options(tmp_path, "--report"), {"a|0": 3}) == [rows[1]]
+
+
+def test_cells_of_the_committed_table_are_finished_where_no_run_is(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    fields = ("way", "seed", "accuracy", "scores")
+    rows = [
+        {"way": "b", "seed": 0, "accuracy": 0.125, "scores": {"leep": -0.5}},
+        {"way": "b", "seed": 1, "accuracy": 0.25, "scores": {}},
+        {"way": "gone", "seed": 0, "accuracy": 0.5, "scores": {}},
+    ]
+    write_study(folder, fields, rows, "")
+    found = run(options(tmp_path))
+    assert [row["key"] for row in found] == list(CELLS)
+    assert [row["key"] for row in stored(tmp_path)] == ["a|0"]  # nothing was measured twice
+    assert [{field: row[field] for field in fields} for row in (found[0], found[2])] == rows[:2]
+    # what a run measured counts more than the table
+    store = tmp_path / "results.jsonl"
+    store.write_text(json.dumps({"key": "b|0", "accuracy": 0.75}) + "\n")
+    assert run(options(tmp_path, "--report"))[0]["accuracy"] == 0.75
 
 
 def test_what_a_cell_needs_is_planned_and_is_no_cell(tmp_path):
@@ -51,7 +77,7 @@ def test_what_a_cell_needs_is_planned_and_is_no_cell(tmp_path):
     def plan(left):
         return [Task("net", "net"), *(Task(key, CELLS[key], ("net",)) for key in left)]
 
-    rows = run_cells(options(tmp_path, "--seconds", "0"), CELLS, work, plan=plan)
+    rows = run(options(tmp_path, "--seconds", "0"), CELLS, work, plan=plan)
     assert order == ["net", 2]  # a network alone does not use up the time
     assert [row["key"] for row in rows] == ["b|0"]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shiftlab.experiments.parts import by_method, split_parts
 from shiftlab.experiments.readme import BEGIN, END, update_readme
 from shiftlab.experiments.report import Sheet, _cell, _luminance, figure_uri, render_report
 from shiftlab.experiments.settings import DIGIT_DOMAINS
@@ -26,6 +27,7 @@ from shiftlab.experiments.tables import (
     method_means,
     summarise,
     to_csv,
+    with_known,
 )
 from shiftlab.experiments.verdict import compare, verdict
 
@@ -142,6 +144,62 @@ def test_csv_and_markdown_hold_the_same_numbers():
         assert f"{float(line['mean']):.3f} ± {float(line['std']):.3f}" in table
     assert "| mnist | synth* |" in table
     assert len(table.splitlines()) == 2 + 20 + 1
+
+
+def test_what_the_csv_has_and_a_run_has_not_is_added():
+    rows = [{**row, "accuracy": round(row["accuracy"], 3)} for row in make_rows()]
+    text = to_csv(rows)
+    measured = [{**row, "accuracy": 0.25} for row in rows if row["seed"] == 0][:7]
+    found = with_known(measured, text)
+    assert len(found) == len(rows)  # no cell twice
+    assert found[:7] == measured
+    wanted = {row["key"]: row for row in rows} | {row["key"]: row for row in measured}
+    wanted = list(wanted.values())
+    assert markdown_table(found) == markdown_table(wanted)  # stand-ins and means, too
+    assert to_csv(found) == to_csv(wanted)
+    assert verdict(found) == verdict(wanted)
+    for changes in ({"settings": "xyz"}, {"data": "mnist=offline"}):
+        assert with_known([{**measured[0], **changes}], text) == [{**measured[0], **changes}]
+
+
+def test_a_part_has_only_what_can_be_compared():
+    rows = make_rows(seeds=1)
+    headline = [
+        make_row("mnist", "usps", "dann", 0, 0.9),
+        make_row("usps", "mnist", "dann", 0, 0.7),
+    ]
+    pooled = [make_row("rest", "usps", m, 0, 0.5, n_test=7) for m in ("m3sda", "source-only")]
+    assert [part.title for part in split_parts(rows)] == ["All pairs"]
+    parts = split_parts([*pooled, *rows, *headline])
+    assert parts[0].rows == rows  # a method with two pairs does not shrink the mean to them
+    assert {(r["source"], r["target"]) for r in parts[1].rows} == {
+        ("mnist", "usps"),
+        ("usps", "mnist"),
+    }
+    assert {r["method"] for r in parts[1].rows} == {*METHODS, "dann"}
+    assert parts[2].rows == pooled
+    table = by_method(parts[1].rows)
+    assert table.columns == ["mnist → usps", "usps → mnist", "mean"]
+    assert dict(table.lines)["dann"] == ["0.900", "0.700", "0.800"]
+    means = [float(cells[-1]) for _, cells in table.lines]
+    assert means == sorted(means, reverse=True)
+    lacking = by_method([*parts[1].rows, make_row("usps", "mnist", "mcc", 0, 0.99)])
+    assert lacking.lines[-1] == ("mcc", ["-", "0.990", "-"])
+
+
+def test_readme_and_page_hold_every_part(tmp_path):
+    rows = make_rows(seeds=1)
+    rows.append(make_row("mnist", "usps", "dann", 0, 0.9))
+    rows.append(make_row("rest", "usps", "m3sda", 0, 0.5))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    text = update_readme(readme, rows).read_text()
+    page = render_report(rows)
+    for title in ("Pairs that every method was run on", "Four sources at once"):
+        assert f"{title}, the best mean first:" in text
+        assert f"<h2>{title}</h2>" in page
+    assert "| dann | 0.900 | 0.900 |" in text
+    assert "| m3sda | 0.500 | 0.500 |" in text
 
 
 def test_missing_cells_are_dashes():
