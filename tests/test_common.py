@@ -29,13 +29,14 @@ _PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
 QUICK = {
     "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
     "OffTheShelf": {"pretrain_epochs": 2},
+    "TwoStageTrAdaBoostR2": {"n_steps": 3, "n_estimators": 4, "cv": 2},
     "InstancePruning": {"prune": 0.5},
     "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
     "CrossLingualLSA": {"paired": (_PAIRED, _PAIRED + 0.5)},
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},
     "EmbeddingMap": {"source_vectors": np.eye(4), "target_vectors": np.eye(4)},
 }
-QUICK_DEEP = {"epochs": 6}
+QUICK_DEEP = {"epochs": 5, "pretrain_epochs": 3}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
@@ -44,7 +45,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 def build(kind: type[Adapter]) -> Adapter:
     parameters = inspect.signature(kind).parameters
-    arguments = dict(QUICK.get(kind.__name__, QUICK_DEEP if "epochs" in parameters else {}))
+    deep = {name: value for name, value in QUICK_DEEP.items() if name in parameters}
+    arguments = dict(QUICK.get(kind.__name__, deep))
     if "random_state" in parameters:
         arguments["random_state"] = 0
     if "estimator" in parameters:
