@@ -46,6 +46,19 @@ def images(seed=0, n=96):
     return X, y, X // 2 + 90, y
 
 
+def test_covariances_do_not_pull_a_network_without_batch_norm_to_one_answer():
+    # With its whole weight from the first step all of LeNet's features died here.
+    from shiftlab.data import load_digits5
+
+    given = {"source": "offline", "size": 28, "channels": 3}
+    source, target = (
+        load_digits5(name, "train", **given).take(np.arange(300)) for name in ("mnist_m", "usps")
+    )
+    model = DeepCORAL("lenet", epochs=5, random_state=0, device="cpu")
+    model.fit(source, target.unlabelled())
+    assert model.net_.history.source_loss[-1] < 1.9  # the logarithm of ten classes is 2.30
+
+
 @pytest.mark.parametrize(
     ("adapter", "draw"),
     [

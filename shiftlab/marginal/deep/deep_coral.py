@@ -22,11 +22,12 @@ __all__ = ["DeepCORAL"]
 class DeepCORAL(DeepAdapter):
     r"""Train a network whose features have one covariance in both domains.
 
-    .. math:: \min_w \mathrm{CE}_S(w) + \lambda \frac{\lVert C_S - C_T \rVert_F^2}{4 d^2}
+    .. math:: \min_w \mathrm{CE}_S(w) + \lambda_p \frac{\lVert C_S - C_T \rVert_F^2}{4 d^2}
 
     with the covariances C of the d features in a batch, which are scaled together to variance
     1 on average: the distance costs the same whatever the features' scale, and making
-    them small is no way to lower it.
+    them small is no way to lower it. The weight rises as in `DANN`: in the first steps it would
+    pull a network without batch norm to features that are all the same.
 
     It helps where the domains differ smoothly, and a weight of 10
     or more may make all features one. It is blind to differences
@@ -37,7 +38,7 @@ class DeepCORAL(DeepAdapter):
     ----------
     <backbone of every deep adapter>
     weight : float, default=1.0
-        The factor lambda.
+        Highest factor lambda.
     <parameters of every deep adapter>
 
     Attributes
@@ -103,12 +104,12 @@ class DeepCORAL(DeepAdapter):
 
     def _method(self, context: Context) -> Method:
         from shiftlab.deep.adaptation import Method
-        from shiftlab.deep.losses import coral, unit_spread
+        from shiftlab.deep.losses import coral, ramp, unit_spread
 
         def loss(step: Step) -> Tensor:
             out = step.outputs()
             source, target = unit_spread(out.source_features, out.target_features)
-            distance = coral(source, target)
-            return step.cross_entropy(out.source_scores) + self.weight * distance
+            weighted = self.weight * ramp(step.progress) * coral(source, target)
+            return step.cross_entropy(out.source_scores) + weighted
 
         return Method(loss)
