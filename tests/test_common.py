@@ -27,7 +27,7 @@ from shiftlab.registry import ADAPTERS
 # would find the target's labels enough on the small samples here, and leave the source out.
 _PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
 QUICK = {
-    "FineTune": {"epochs": 3, "pretrain_epochs": 2, "batch_size": 32},
+    "FineTune": {"epochs": 2, "pretrain_epochs": 1, "batch_size": 64},
     "OffTheShelf": {"pretrain_epochs": 2},
     "TwoStageTrAdaBoostR2": {"n_steps": 3, "n_estimators": 4, "cv": 2},
     "InstancePruning": {"prune": 0.5},
@@ -36,7 +36,7 @@ QUICK = {
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},
     "EmbeddingMap": {"source_vectors": np.eye(4), "target_vectors": np.eye(4)},
 }
-QUICK_DEEP = {"epochs": 5, "pretrain_epochs": 3}
+QUICK_DEEP = {"epochs": 4, "pretrain_epochs": 3}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
