@@ -50,6 +50,9 @@ def run(
         str | None,
         typer.Option(help="TOML file with a table \\[study], or digit5 for the study that ships."),
     ] = None,
+    known: Annotated[
+        Path | None, typer.Option(help="A results.csv of the study: its cells are not run again.")
+    ] = None,
 ) -> None:
     """Run the cells of the grid that are not finished yet; stop and go on at will."""
     from shiftlab.experiments import Digit5Settings
@@ -72,7 +75,7 @@ def run(
     else:
         settings = Digit5Settings(**changes)
     tell_sources(settings, root)
-    rows = run_grid(settings, out, root, jobs)
+    rows = run_grid(settings, out, root, jobs, known)
     typer.echo(f"{len(rows)} results in {out / 'results.jsonl'}")
 
 
@@ -101,14 +104,14 @@ def tell_sources(settings: Digit5Settings, root: Path | None) -> None:
 
 
 def run_grid(
-    settings: Digit5Settings, out: Path, root: Path | None, jobs: int
+    settings: Digit5Settings, out: Path, root: Path | None, jobs: int, known: Path | None = None
 ) -> list[dict[str, Any]]:
     """Run a grid with a progress bar and return its results."""
     check_run(out, jobs)
     from shiftlab.experiments import run_digit5
     from shiftlab.experiments.progress import watch_progress
 
-    return run_digit5(settings, out=out, root=root, jobs=jobs, watch=watch_progress)
+    return run_digit5(settings, out=out, root=root, jobs=jobs, watch=watch_progress, known=known)
 
 
 @app.command(

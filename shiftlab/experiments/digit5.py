@@ -23,6 +23,7 @@ from shiftlab.experiments.names import did_you_mean
 from shiftlab.experiments.resume import RESULTS, Watch, run_unfinished, versions
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.experiments.settings import REST, Digit5Settings, parts_of, short_hash
+from shiftlab.experiments.tables import read_cells
 
 if TYPE_CHECKING:
     from shiftlab.data import DigitSource
@@ -252,6 +253,7 @@ def run_digit5(
     jobs: int = 1,
     study: Study | None = None,
     watch: Watch | None = None,
+    known: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run the cells of a Digit-5 study that are not finished yet.
 
@@ -281,6 +283,9 @@ def run_digit5(
     watch : callable, default=None
         Gets the iterator of ``(task, result)``, the unfinished tasks and ``jobs``, and
         yields what it got; for a progress bar.
+    known : path, default=None
+        A ``results.csv`` of such a study. Its cells of the same settings and kinds of data are
+        not run again; they are not among what is returned.
 
     Returns
     -------
@@ -291,6 +296,8 @@ def run_digit5(
     ------
     ValueError
         If a setting is wrong; nothing has run then.
+    FileNotFoundError
+        If there is no file `known`.
     ImportError
         If torch, or another part of the extra ``deep``, is missing.
     GridError
@@ -301,12 +308,13 @@ def run_digit5(
     settings = settings or Digit5Settings()
     folder = Path(out)
     tasks = plan_digit5(settings, folder, root=None if root is None else str(root), study=study)
+    measured = _measured_before(tasks, known)
     for name in (_NETS, _SNAPSHOTS, _ADAPTED):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return run_unfinished(
         folder,
         [str(t.name) for t in tasks if isinstance(t.payload, _Cell)],
-        functools.partial(_unfinished, tasks),
+        lambda done: _unfinished(tasks, done | measured),
         _do,
         jobs=jobs,
         watch=watch,
@@ -321,6 +329,20 @@ def _need_deep() -> None:
             f"the networks of the study need {', '.join(missing)}; install it with: "
             "pip install 'shiftlab[deep]'"
         )
+
+
+def _measured_before(tasks: Sequence[Task], known: str | os.PathLike[str] | None) -> set[str]:
+    """Return the keys of the cells that a table has."""
+    if known is None:
+        return set()
+    lines = read_cells(Path(known).read_text(encoding="utf-8"))
+    found = set()
+    for task in tasks:
+        if isinstance(cell := task.payload, _Cell):
+            line = lines.get((cell.source, cell.target, cell.method, cell.seed), {})
+            if all(line.get(name) == cell.facts[name] for name in ("settings", "data")):
+                found.add(cell.key)
+    return found
 
 
 def _unfinished(tasks: Sequence[Task], done: set[str]) -> list[Task]:

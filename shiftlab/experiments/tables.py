@@ -21,6 +21,7 @@ __all__ = [
     "markdown_table",
     "mean_and_std",
     "method_means",
+    "read_cells",
     "summarise",
     "to_csv",
     "with_known",
@@ -30,6 +31,7 @@ _COLUMNS = (
     *("source", "target", "method", "mean", "std", "seeds", "n_test", "stand_in"),
     *("settings", "data"),
 )
+_CELL = ("source", "target", "method", "seed")
 _FIRST, _LAST = "source-only", "target-supervised"
 
 
@@ -356,23 +358,35 @@ def with_known(rows: Sequence[Mapping[str, Any]], text: str) -> list[dict[str, A
         The rows, then those of the CSV: all that the tables need, without predictions and times.
     """
     of_study = {name: rows[0][name] for name in ("settings", "data", "protocol")}
-    cell = ("source", "target", "method", "seed")
-    measured = {tuple(row[name] for name in cell) for row in rows}
+    measured = {tuple(row[name] for name in _CELL) for row in rows}
     found = [dict(row) for row in rows]
+    for cell, line in read_cells(text).items():
+        if cell not in measured and all(line[n] == of_study[n] for n in ("settings", "data")):
+            stand_ins = line["stand_in"].split("+")
+            sides = {f"{s}_stand_in": line[s] in stand_ins for s in ("source", "target")}
+            found.append({**dict(zip(_CELL, cell, strict=True)), **sides, **of_study})
+            found[-1] |= {"n_test": int(line["n_test"]), "accuracy": float(line[f"seed{cell[3]}"])}
+    return found
+
+
+def read_cells(text: str) -> dict[tuple[str, str, str, int], dict[str, str]]:
+    """Read which cells a CSV has.
+
+    Parameters
+    ----------
+    text : str
+        What `to_csv` wrote.
+
+    Returns
+    -------
+    dict of (source, target, method, seed) to dict
+        The line that a cell stands in.
+    """
     lines = csv.DictReader(io.StringIO(text))
     seeds = [int(name[4:]) for name in lines.fieldnames or () if name[4:].isdigit()]
-    for line in lines:
-        if any(line[name] != of_study[name] for name in ("settings", "data")):
-            continue
-        stand_ins = line["stand_in"].split("+")
-        shared = {
-            **{name: line[name] for name in cell[:3]},
-            **{f"{side}_stand_in": line[side] in stand_ins for side in ("source", "target")},
-            "n_test": int(line["n_test"]),
-            **of_study,
-        }
-        for seed in seeds:
-            accuracy = line[f"seed{seed}"]
-            if accuracy and (*(line[name] for name in cell[:3]), seed) not in measured:
-                found.append({**shared, "seed": seed, "accuracy": float(accuracy)})
-    return found
+    return {
+        (line["source"], line["target"], line["method"], seed): line
+        for line in lines
+        for seed in seeds
+        if line[f"seed{seed}"]
+    }

@@ -22,6 +22,7 @@ from shiftlab.experiments.methods import Transfer, few_labels
 from shiftlab.experiments.progress import TimeLeft, watch_progress
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.experiments.settings import ALL_PAIRS, read_pairs
+from shiftlab.experiments.tables import to_csv, with_known
 
 
 def _cells(rows):
@@ -66,6 +67,24 @@ def test_a_finished_grid_runs_nothing_again(tiny, tmp_path, monkeypatch):
     again = run_digit5(tiny.settings(), out=tmp_path / "out", study=tiny.study())
     assert again == first
     assert log.read_text() == ran
+
+
+def test_cells_of_a_known_table_are_not_run_again(tiny, tmp_path):
+    study, settings = tiny.study(), tiny.settings()
+    first = run_digit5(tiny.settings(seeds=1), out=tmp_path / "first", study=study)
+    table = tmp_path / "results.csv"
+    table.write_text(to_csv(first))
+    rest = run_digit5(settings, out=tmp_path / "rest", study=study, known=table)
+    assert {row["seed"] for row in rest} == {1}
+    whole = run_digit5(settings, out=tmp_path / "whole", study=study)
+    together = with_known(rest, table.read_text())
+    assert sorted(_cells(together)) == sorted(_cells(whole))
+    assert to_csv(together) == to_csv(whole)
+    other = tiny.settings(seeds=1, n_test=10)  # nothing of it is known
+    assert len(run_digit5(other, out=tmp_path / "rest", study=study, known=table)) == len(first)
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        run_digit5(settings, out=tmp_path / "new", study=study, known=tmp_path / "none.csv")
+    assert not (tmp_path / "new").exists()
 
 
 def test_other_settings_do_not_mix(tiny, tmp_path):
@@ -366,6 +385,15 @@ def test_the_settings_that_ship_are_the_full_study():
     headline = Digit5Settings.from_toml(folder / "headline.toml")
     assert set(headline.methods) == set(METHODS)
     assert headline.result() == shipped.result()  # they fill the same tables
+    # The usual network goes unnamed: results that are older than the choice still count.
+    assert "network" not in shipped.result()
+    lenet = folder.with_name("digit5_lenet")
+    small, every = (Digit5Settings.from_toml(lenet / f"{n}.toml") for n in ("config", "headline"))
+    assert small.result() == every.result() != shipped.result()
+    assert small.result()["network"] == small.training()["network"] == "lenet"
+    assert set(METHODS) - set(every.methods) >= {"adabn", "tent"}  # they need batch norm
+    with pytest.raises(ValueError, match="network must be one of digit_cnn, lenet; got 'vgg'"):
+        Digit5Settings(network="vgg")
 
 
 def test_a_cell_that_was_killed_in_training_goes_on_to_the_same_number(tmp_path, monkeypatch):
