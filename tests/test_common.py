@@ -36,7 +36,7 @@ QUICK = {
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},
     "EmbeddingMap": {"source_vectors": np.eye(4), "target_vectors": np.eye(4)},
 }
-QUICK_DEEP = {"epochs": 4, "pretrain_epochs": 3}
+QUICK_DEEP = {"epochs": 3, "pretrain_epochs": 2}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
