@@ -70,9 +70,7 @@ def test_nothing_in_a_file_is_executed(tmp_path):
         load_pretrained("digit_cnn", image_shape=(12, 12, 1), weights=path)
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2", pytest.param("vgg11", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg11"])
 def test_a_torchvision_network_with_own_weights_answers_as_it_does_whole(tmp_path, name):
     from torchvision.models import get_model
 

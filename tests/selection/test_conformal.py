@@ -129,7 +129,7 @@ def test_coverage_is_within_two_points_over_200_draws(task, params):
 
 def test_intervals_of_numbers_cover_where_errors_grow():
     covered, plain = [], []
-    for seed in range(10):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         x, z = rng.normal(0, 1, (1000, 1)), rng.normal(1, 0.7, (1000, 1))
         y, u = (v[:, 0] + np.exp(v[:, 0]) * rng.normal(size=1000) for v in (x, z))

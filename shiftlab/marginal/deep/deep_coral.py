@@ -25,9 +25,9 @@ class DeepCORAL(DeepAdapter):
     .. math:: \min_w \mathrm{CE}_S(w) + \lambda_p \frac{\lVert C_S - C_T \rVert_F^2}{4 d^2}
 
     with the covariances C of the d features in a batch, which are scaled together to variance
-    1 on average: the distance costs the same whatever the features' scale, and making
-    them small is no way to lower it. The weight rises as in `DANN`: in the first steps it would
-    pull a network without batch norm to features that are all the same.
+    1 on average: the distance costs the same whatever the features' scale. The weight rises as in
+    `DANN`: in the first steps it would pull a network without batch norm to features that are all
+    the same. Where such a network is slow to learn the source it may still do so; ``fit`` warns.
 
     It helps where the domains differ smoothly, and a weight of 10
     or more may make all features one. It is blind to differences
