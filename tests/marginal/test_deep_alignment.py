@@ -180,8 +180,8 @@ def test_what_adapters_share_is_in_their_docstrings_with_and_without_indentation
 
 def test_a_collapse_is_a_warning_and_an_attribute():
     X, y, Xt, _ = moved_blobs(0)
-    model = DeepCORAL(weight=1e5, learning_rate=0.03, random_state=0, **QUICK)
-    with pytest.warns(UserWarning, match="DeepCORAL collapsed: the network gives 100%"):
+    model = DAN(weight=1e5, learning_rate=0.03, random_state=0, **QUICK)
+    with pytest.warns(UserWarning, match="DAN collapsed: the network gives 100%"):
         model.fit((X, y), Xt)
     assert "one class" in model.collapse_
     with warnings.catch_warnings():

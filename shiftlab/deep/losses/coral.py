@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 __all__ = ["coral", "unit_spread"]
@@ -11,8 +10,9 @@ __all__ = ["coral", "unit_spread"]
 def unit_spread(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Divide both samples by one number, so that features have variance 1 on average.
 
-    The number is no part of the gradient. A distance of features then costs the same
-    whatever their scale, and making all features small is no way to lower it.
+    A distance of the results is the same whatever the features' scale, and so is its gradient's
+    direction: it is orthogonal to the features about their mean. Were the number left out of the
+    gradient, smaller features would seem nearer, and a network would make them small without end.
 
     Parameters
     ----------
@@ -29,9 +29,8 @@ def unit_spread(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     >>> a.flatten().tolist()
     [0.0, 2.0]
     """
-    with torch.no_grad():
-        variance = 0.5 * (source.var(0, correction=0).mean() + target.var(0, correction=0).mean())
-        factor = variance.clamp_min(1e-12).rsqrt()
+    variance = 0.5 * (source.var(0, correction=0).mean() + target.var(0, correction=0).mean())
+    factor = variance.clamp_min(1e-12).rsqrt()
     return source * factor, target * factor
 
 

@@ -25,14 +25,12 @@ class DeepCORAL(DeepAdapter):
     .. math:: \min_w \mathrm{CE}_S(w) + \lambda_p \frac{\lVert C_S - C_T \rVert_F^2}{4 d^2}
 
     with the covariances C of the d features in a batch, which are scaled together to variance
-    1 on average: the distance costs the same whatever the features' scale. The weight rises as in
-    `DANN`: in the first steps it would pull a network without batch norm to features that are all
-    the same. Where such a network is slow to learn the source it may still do so; ``fit`` warns.
+    1 on average: smaller features are no nearer to each other. The weight rises as in `DANN`: in
+    the first steps it would pull a network without batch norm to features that are all the same.
 
-    It helps where the domains differ smoothly, and a weight of 10
-    or more may make all features one. It is blind to differences
-    that leave second moments as they are, and like every alignment of the whole
-    of P(X) it pulls classes over each other where their shares differ.
+    It helps where the domains differ smoothly. It is blind to differences that leave second
+    moments as they are, and like every alignment of the whole of P(X) it pulls classes over each
+    other where their shares differ.
 
     Parameters
     ----------
