@@ -195,7 +195,7 @@ def method_means(
     """Average each method over all pairs, and give the spread of that average over seeds.
 
     Only pairs and seeds that every method has are counted, so that an unfinished grid
-    compares like with like.
+    compares like with like. A pair counts once, however many seeds it has.
 
     Parameters
     ----------
@@ -205,7 +205,8 @@ def method_means(
     Returns
     -------
     list of (str, float, float or None)
-        Method, mean, and standard deviation of the seeds' means (None with one seed).
+        Method, mean, and standard deviation of the means of the seeds that have all these pairs
+        (None where fewer than two have).
     """
     by_method: dict[str, dict[tuple[str, str, int], float]] = {}
     for row in rows:
@@ -214,14 +215,18 @@ def method_means(
     if not by_method:
         return []
     shared = set.intersection(*(set(cells) for cells in by_method.values()))
+    pairs = {(source, target) for source, target, _ in shared}
     out = []
-    for method in sorted(by_method, key=_method_place):
+    for method in sorted(by_method, key=_method_place) if shared else []:
+        by_pair: dict[tuple[str, str], list[float]] = {pair: [] for pair in sorted(pairs)}
         by_seed: dict[int, list[float]] = {}
-        for cell in shared:
-            by_seed.setdefault(cell[2], []).append(by_method[method][cell])
-        if by_seed:
-            seeds = [math.fsum(v) / len(v) for _, v in sorted(by_seed.items())]
-            out.append((method, *mean_and_std(seeds)))
+        for source, target, seed in sorted(shared):
+            accuracy = by_method[method][source, target, seed]
+            by_pair[source, target].append(accuracy)
+            by_seed.setdefault(seed, []).append(accuracy)
+        mean, _ = mean_and_std([mean_and_std(values)[0] for values in by_pair.values()])
+        whole = [mean_and_std(v)[0] for v in by_seed.values() if len(v) == len(pairs)]
+        out.append((method, mean, mean_and_std(whole)[1] if whole else None))
     return out
 
 

@@ -177,6 +177,16 @@ def test_norm_growth_pushes_each_norm_by_the_same():
     assert torch.allclose(gradient, -2 * 0.5 * unit / 5)
 
 
+def test_norms_grow_up_to_the_largest_and_shrink_beyond_it():
+    f = torch.tensor([[3.0, 4.0], [6.0, 8.0], [0.6, 0.8]], requires_grad=True)
+    loss = losses.norm_growth(f, step=2.0, largest=6.0)
+    assert loss.item() == pytest.approx((1.0**2 + 4.0**2 + 2.0**2) / 3)
+    (gradient,) = torch.autograd.grad(loss, f)
+    direction = torch.tensor([[0.6, 0.8]] * 3)
+    by_hand = 2 / 3 * torch.tensor([[-1.0], [4.0], [-2.0]]) * direction
+    assert torch.allclose(gradient, by_hand)
+
+
 def test_entropy_and_information_are_the_naive_sums():
     scores = draw(5, 4)
     p = softmax(scores.detach().numpy(), axis=1)

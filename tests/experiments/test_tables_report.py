@@ -102,6 +102,26 @@ def test_method_means_count_only_what_all_methods_have():
         assert math.isclose(mean, statistics.mean(naive))
 
 
+def test_method_means_count_a_pair_with_more_seeds_once():
+    rows = make_rows(seeds=3)
+    whole = method_means(rows)
+    pair = ("mnist", "usps")
+    fewer = [r for r in rows if r["seed"] < 2 or (r["source"], r["target"]) == pair]
+    for (method, mean, std), (_, _, before) in zip(method_means(fewer), whole, strict=True):
+        mine = [r for r in fewer if r["method"] == method]
+        pairs = {(r["source"], r["target"]) for r in mine}
+        by_pair = [
+            statistics.mean(r["accuracy"] for r in mine if (r["source"], r["target"]) == p)
+            for p in pairs
+        ]
+        by_seed = [
+            statistics.mean(r["accuracy"] for r in mine if r["seed"] == seed) for seed in (0, 1)
+        ]
+        assert math.isclose(mean, statistics.mean(by_pair))
+        assert math.isclose(std, statistics.stdev(by_seed))  # the third seed has one pair
+        assert before != std
+
+
 def test_in_domain_counts_each_network_once():
     rows = make_rows()
     found = in_domain(rows)

@@ -64,7 +64,7 @@ def test_covariances_do_not_pull_a_network_without_batch_norm_to_one_answer():
     [
         (DeepCORAL(weight=3.0), moved_blobs),
         *((kind(), moved_blobs) for kind in (DANN, CDAN, MCC, DeepAdapt, DAN, JAN, DeepJDOT, MCD)),
-        (MDD(), turned_blobs),
+        (MDD(weight=0.3), turned_blobs),
         (AFN(), turned_blobs),
         (SelfEnsembling(augmentation=turn_a_little), turned_blobs),
     ],

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 __all__ = ["norm_growth"]
 
 
-def norm_growth(features: Tensor, step: float = 1.0) -> Tensor:
-    """Compute ``mean (|f| - (|f|_0 + step))^2``, where ``|f|_0`` is the norm now, as a constant.
+def norm_growth(features: Tensor, step: float = 1.0, largest: float = math.inf) -> Tensor:
+    """Compute ``mean (|f| - min(|f|_0 + step, largest))^2``.
 
-    The value is ``step ** 2`` always; its gradient makes every norm larger.
+    The norm now, ``|f|_0``, is a constant: the gradient makes norms larger that are not `largest`
+    yet, and longer ones shorter.
 
     Parameters
     ----------
     features : Tensor, shape (n, d)
     step : float, default=1.0
         By how much the norms shall grow.
+    largest : float, default=inf
+        The norm at which they stop.
 
     Returns
     -------
@@ -36,5 +41,5 @@ def norm_growth(features: Tensor, step: float = 1.0) -> Tensor:
     [-1.2, -1.6]
     """
     norms = features.norm(dim=1)
-    growth: Tensor = norms - (norms.detach() + step)
+    growth: Tensor = norms - (norms.detach() + step).clamp_max(largest)
     return growth.square().mean()

@@ -23,13 +23,13 @@ class AFN(DeepAdapter):
     r"""Train a network whose features grow longer, in both domains alike.
 
     .. math:: \min_w \mathrm{CE}_S(w) + \lambda \, E_{S, T}\bigl[
-              (\lVert f \rVert - \lVert f \rVert_0 - r)^2 \bigr]
+              (\lVert f \rVert - \min(\lVert f \rVert_0 + r, R))^2 \bigr]
 
     where ``|f|_0`` is the norm at present, as a constant: each step asks each row's features to be
-    longer by r. Target rows have short features as long as the network has not learned to read
-    them; long ones lie away from the borders of the classes.
+    longer by r, up to a largest norm R. Target rows have short features as long as the network has
+    not learned to read them; long ones lie away from the borders of the classes.
 
-    It helps a little and seldom harms. Nothing is aligned, so class shares may differ.
+    Nothing is aligned, so class shares may differ. It moves accuracy little either way.
 
     Parameters
     ----------
@@ -38,6 +38,9 @@ class AFN(DeepAdapter):
         The factor lambda.
     growth : float, default=1.0
         By how much a norm shall grow, r.
+    largest : float, default=25.0
+        The norm at which growth ends, R: that of the paper's variant without steps. Without an end
+        a network with no batch norm makes its features, and with them its loss, ever larger.
     <parameters of every deep adapter>
 
     Attributes
@@ -72,6 +75,7 @@ class AFN(DeepAdapter):
         **DeepAdapter._parameter_constraints,
         "weight": [Interval(Real, 0, None, closed="left")],
         "growth": [Interval(Real, 0, None, closed="neither")],
+        "largest": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
@@ -80,6 +84,7 @@ class AFN(DeepAdapter):
         *,
         weight: float = 0.05,
         growth: float = 1.0,
+        largest: float = 25.0,
         epochs: int = 20,
         batch_size: int = 64,
         learning_rate: float = 3e-3,
@@ -102,6 +107,7 @@ class AFN(DeepAdapter):
         )
         self.weight = weight
         self.growth = growth
+        self.largest = largest
 
     def _method(self, context: Context) -> Method:
         from shiftlab.deep.adaptation import Method
@@ -109,8 +115,8 @@ class AFN(DeepAdapter):
 
         def loss(step: Step) -> Tensor:
             out = step.outputs()
-            growth = norm_growth(out.source_features, self.growth)
-            growth = growth + norm_growth(out.target_features, self.growth)
+            growth = norm_growth(out.source_features, self.growth, self.largest)
+            growth = growth + norm_growth(out.target_features, self.growth, self.largest)
             return step.cross_entropy(out.source_scores) + self.weight * growth
 
         return Method(loss)

@@ -35,8 +35,8 @@ class MDD(DeepAdapter):
     Parameters
     ----------
     <backbone of every deep adapter>
-    weight : float, default=0.3
-        Highest weight of the reversed gradient.
+    weight : float, default=0.1
+        Highest weight of the reversed gradient; the default is the paper's.
     margin : float, default=4.0
         The factor gamma, the exponential of the margin.
     <parameters of every deep adapter>
@@ -79,7 +79,7 @@ class MDD(DeepAdapter):
         self,
         backbone: Any = "auto",
         *,
-        weight: float = 0.3,
+        weight: float = 0.1,
         margin: float = 4.0,
         epochs: int = 20,
         batch_size: int = 64,
