@@ -25,6 +25,7 @@ def unit_spread(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
     Examples
     --------
+    >>> import torch
     >>> a, b = unit_spread(torch.tensor([[0.0], [4.0]]), torch.tensor([[0.0], [4.0]]))
     >>> a.flatten().tolist()
     [0.0, 2.0]
@@ -55,6 +56,7 @@ def coral(source: Tensor, target: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> coral(torch.tensor([[-1.0], [1.0]]), torch.tensor([[-2.0], [2.0]])).item()
     9.0
     """
