@@ -40,8 +40,8 @@ class AFN(DeepAdapter):
     growth : float, default=1.0
         By how much a norm shall grow, r.
     largest : float, default=25.0
-        The norm at which growth ends, R: that of the paper's variant without steps. Without an end
-        a network with no batch norm makes its features, and with them its loss, ever larger.
+        The norm at which growth ends, R, which the paper's steps have not. Without an end a network
+        with no batch norm makes its features, and with them its loss, ever larger.
     <parameters of every deep adapter>
 
     Attributes

@@ -36,7 +36,7 @@ class MDD(DeepAdapter):
     ----------
     <backbone of every deep adapter>
     weight : float, default=0.1
-        Highest weight of the reversed gradient; the default is the paper's.
+        Highest weight of the reversed gradient; the default is TLlib's.
     margin : float, default=4.0
         The factor gamma, the exponential of the margin.
     <parameters of every deep adapter>
