@@ -172,7 +172,8 @@ def measure(
     else:
         scratch = work.method == SCRATCH
         net = untrained(known, seed) if scratch else _net(work.source, work.seed, folder)
-        epochs = int(settings["scratch_epochs" if scratch else "epochs"])
+        listed = settings["scratch_epochs" if scratch else "epochs"]
+        epochs = dict(zip(settings["labels"], listed, strict=True))[work.labels]
         tuned = fine_tune(
             net,
             known.X,

@@ -172,7 +172,7 @@ def test_a_tiny_study_of_few_labels_goes_on_where_it_was_stopped(real_data, tmp_
     (folder / "README.md").write_text("<!-- results: begin -->\n<!-- results: end -->\n")
     (folder / "config.toml").write_text(
         'domains = ["mnist", "usps"]\nlabels = [1, 2]\nseeds = 1\nn_source = 60\nn_test = 50\n'
-        "size = 28\nchannels = 1\nsource_epochs = 1\nepochs = 1\nscratch_epochs = 1\n"
+        "size = 28\nchannels = 1\nsource_epochs = 1\nepochs = [1, 2]\nscratch_epochs = [1, 1]\n"
         'methods = ["linear", "frozen", "scratch"]\n'
     )
     given = ["--folder", str(folder), "--out", str(tmp_path / "out"), "--root", str(real_data)]
