@@ -15,6 +15,7 @@ import math
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,38 +48,37 @@ def measure(cell: Cell, settings: Digit5Settings, peer_python: str) -> float:
 
 
 def compare(found: dict[Cell, float], settings: Digit5Settings) -> str:
-    """Write both accuracies of each method and pair as a table, and how often ours is lower."""
+    """Write both accuracies of each method and pair as a table, and where ours is lower."""
     lines = read_cells((STUDY / "results.csv").read_text(encoding="utf-8"))
-    pairs = list(dict.fromkeys(cell[:2] for cell in found))
-    names = [f"{source} → {target}" for source, target in pairs]
-    table = ["| method | " + " | ".join(names) + " | mean |", "|---" * (len(pairs) + 2) + "|"]
+    grouped: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for cell, theirs in found.items():
+        if cell in lines:
+            both = (theirs, float(lines[cell][f"seed{cell[3]}"]))
+            grouped.setdefault(cell[:3], []).append(both)
+    pairs = list(dict.fromkeys(key[:2] for key in grouped))
+    table = ["| method | " + " | ".join(f"{s} → {t}" for s, t in pairs) + " | mean |"]
+    table.append("|---" * (len(pairs) + 2) + "|")
     lower = []
     for method in METHODS:
-        values = []
-        for pair in pairs:
-            cells = [cell for cell in found if cell[:3] == (*pair, method) and cell in lines]
-            ours = [float(lines[cell][f"seed{cell[3]}"]) for cell in cells]
-            values.append(
-                (np.mean([found[cell] for cell in cells]), np.mean(ours)) if cells else ()
-            )
-            if cells:
-                peer, mine = values[-1]
-                error = math.sqrt(peer * (1 - peer) / (settings.n_test * len(cells)))
-                if mine < peer - error:
-                    lower.append(
-                        f"{method} from {pair[0]} to {pair[1]} ({100 * (mine - peer):+.1f})"
-                    )
-        if not any(values):
+        means = {p: np.mean(grouped[*p, method], axis=0) for p in pairs if (*p, method) in grouped}
+        if not means:
             continue
-        shown = [f"{value[0]:.3f} / {value[1]:.3f}" if value else "" for value in values]
-        means = np.mean([value for value in values if value], axis=0) if all(values) else None
-        shown.append("" if means is None else f"{means[0]:.3f} / {means[1]:.3f}")
+        for pair, (theirs, ours) in means.items():
+            n = settings.n_test * len(grouped[*pair, method])
+            if ours < theirs - math.sqrt(theirs * (1 - theirs) / n):
+                lower.append(f"{method}, {' → '.join(pair)} ({100 * (ours - theirs):+.1f})")
+        whole = [np.mean(list(means.values()), axis=0) if len(means) == len(pairs) else None]
+        shown = [_both(value) for value in [*(means.get(pair) for pair in pairs), *whole]]
         table.append(f"| {method} | " + " | ".join(shown) + " |")
-    count = sum(cell in lines for cell in found)
-    text = f"Ours is more than a standard error below in {len(lower)} places"
-    text += f": {'; '.join(lower)}." if lower else "."
+    count = sum(map(len, grouped.values()))
     head = f"Accuracy of skada / of shiftlab on {settings.n_test:,} test images; {count} trainings."
-    return "\n".join([head, "", *table, "", text])
+    below = f"Ours is more than a standard error below in {len(lower)} of {len(grouped)} places"
+    below += f": {'; '.join(lower)}." if lower else "."
+    return "\n".join([head, "", *table, "", below])
+
+
+def _both(value: Any) -> str:
+    return "" if value is None else f"{value[0]:.3f} / {value[1]:.3f}"
 
 
 def main() -> None:
