@@ -211,9 +211,9 @@ def plan_digit5(
                     key=key,
                     facts=facts,
                 )
-                # Both networks, whichever the method starts from: the ceiling needs the target's
-                # anyway, and by then the target's images are in the cache.
-                cells.append(Task(key, cell, needs=(str(paths[sample]), str(paths[target]))))
+                owner = _owner(cell)
+                needs = () if owner is None else (str(paths[owner]),)
+                cells.append(Task(key, cell, needs))
     return nets + cells
 
 
@@ -223,6 +223,12 @@ _REST_OF = "rest-of-"
 def _sample(source: str, target: str) -> str:
     """Name what is drawn for a source: a domain, or all but the target."""
     return _REST_OF + target if source == REST else source
+
+
+def _owner(cell: _Cell) -> str | None:
+    """Name the sample whose network the method of a cell starts from."""
+    of = cell.study.methods[cell.method].net
+    return {"source": _sample(cell.source, cell.target), "target": cell.target, None: None}[of]
 
 
 def _domains(sample: str) -> tuple[str, ...]:
@@ -382,14 +388,14 @@ def _measure(cell: _Cell, started: float) -> dict[str, Any]:
     sample = _sample(cell.source, cell.target)
     source, target = (_draw(cell, name, "train") for name in (sample, cell.target))
     test = _draw(cell, cell.target, "test")
-    owner = cell.target if method.net == "target" else sample
+    owner = _owner(cell)
     curves: dict[str, Any] = {}
     predicted = method.predict(
         Transfer(
             source=source,
             target=method.visible(target, cell.settings),
             test=test.X,
-            net=_net_of(cell.study, cell.nets[owner]),
+            net=None if owner is None else _net_of(cell.study, cell.nets[owner]),
             settings=cell.settings,
             seed=derive_seed("method", cell.method, cell.source, cell.target, cell.seed),
             checkpoint=cell.snapshot,

@@ -30,7 +30,7 @@ class Transfer:
     test : ndarray of uint8
         Test images of the target. Their labels are not here.
     net : object
-        The trained network of the source (of the target for a method with ``net="target"``).
+        The trained network that the method starts from; None for one that starts from none.
     settings : Digit5Settings
         The study's settings.
     seed : int
@@ -62,13 +62,13 @@ class Method:
     target_labels : {"none", "few", "all"}, default="none"
         Which labels of the target's training images it may see; "few" is
         ``labels_per_class`` of each class.
-    net : {"source", "target"}, default="source"
-        Whose trained network it starts from.
+    net : {"source", "target"} or None, default="source"
+        Whose trained network it starts from; None trains its own.
     """
 
     predict: Callable[[Transfer], NDArray[Any]]
     target_labels: Literal["none", "few", "all"] = "none"
-    net: Literal["source", "target"] = "source"
+    net: Literal["source", "target"] | None = "source"
 
     def visible(self, target: Domain, settings: Digit5Settings) -> Domain:
         """Return the target's training images with the labels that this method may see."""
@@ -173,29 +173,33 @@ def _adapted(transfer: Transfer, name: str, backbone: Any, **settings: Any) -> N
     return np.asarray(model.predict(transfer.test))
 
 
+def _trains_its_own(name: str) -> Method:
+    return Method(partial(_deep, name), net=None)
+
+
 METHODS: Mapping[str, Method] = {
     "source-only": Method(_from_net),
     "coral": Method(_coral),
-    "adabn": Method(partial(_deep, "AdaBN")),
-    "deep-coral": Method(partial(_deep, "DeepCORAL")),
-    "dan": Method(partial(_deep, "DAN")),
-    "jan": Method(partial(_deep, "JAN")),
-    "afn": Method(partial(_deep, "AFN")),
-    "deep-jdot": Method(partial(_deep, "DeepJDOT")),
-    "m3sda": Method(partial(_deep, "M3SDA")),
-    "dann": Method(partial(_deep, "DANN")),
-    "cdan": Method(partial(_deep, "CDAN")),
+    "adabn": _trains_its_own("AdaBN"),
+    "deep-coral": _trains_its_own("DeepCORAL"),
+    "dan": _trains_its_own("DAN"),
+    "jan": _trains_its_own("JAN"),
+    "afn": _trains_its_own("AFN"),
+    "deep-jdot": _trains_its_own("DeepJDOT"),
+    "m3sda": _trains_its_own("M3SDA"),
+    "dann": _trains_its_own("DANN"),
+    "cdan": _trains_its_own("CDAN"),
     "adda": Method(partial(_from_trained, "ADDA")),
-    "mcd": Method(partial(_deep, "MCD")),
-    "mdd": Method(partial(_deep, "MDD")),
-    "mcc": Method(partial(_deep, "MCC")),
-    "vada": Method(partial(_deep, "VADA")),
-    "dirt-t": Method(_dirt_t),
+    "mcd": _trains_its_own("MCD"),
+    "mdd": _trains_its_own("MDD"),
+    "mcc": _trains_its_own("MCC"),
+    "vada": _trains_its_own("VADA"),
+    "dirt-t": Method(_dirt_t, net=None),
     "tent": Method(_tent),
     "shot": Method(partial(_from_trained, "SHOT")),
-    "self-ensembling": Method(partial(_deep, "SelfEnsembling")),
-    "adamatch": Method(partial(_deep, "AdaMatch")),
-    "deep-adapt": Method(partial(_deep, "DeepAdapt")),
+    "self-ensembling": _trains_its_own("SelfEnsembling"),
+    "adamatch": _trains_its_own("AdaMatch"),
+    "deep-adapt": _trains_its_own("DeepAdapt"),
     "finetune": Method(_finetune, target_labels="few"),
     "target-supervised": Method(_from_net, target_labels="all", net="target"),
 }
