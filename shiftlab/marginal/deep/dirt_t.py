@@ -32,7 +32,8 @@ class DIRTT(DeepAdapter):
     The average predicts in the end.
 
     It helps where classes are clusters in the target that `VADA` mostly reads right. Nothing
-    holds the class shares.
+    holds the class shares: where it reads a fifth of the rows wrongly, whole classes pass into
+    others (LeNet from USPS to MNIST: .79 by `VADA`, .22 after; from MNIST to MNIST-M .85 and .84).
 
     Parameters
     ----------
