@@ -223,7 +223,7 @@ def fine_tune(
     *,
     classes: ArrayLike | None = None,
     freeze: int = 0,
-    layer_decay: float = 0.8,
+    layer_decay: float = 1.0,
     probe: bool = False,
     gradual: bool = False,
     penalty: str | None = None,
@@ -264,7 +264,7 @@ def fine_tune(
         The label set, where it is larger than what `labels` shows.
     freeze : int, default=0
         Blocks, from the bottom, whose weights and batch-norm statistics stay.
-    layer_decay : float, default=0.8
+    layer_decay : float, default=1.0
         Rate of a block over the rate of the one above it, in (0, 1].
     probe : bool, default=False
         Fit the head alone first (:func:`fit_head`), on the features as they are.

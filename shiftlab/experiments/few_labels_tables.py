@@ -160,8 +160,7 @@ def rule_method(labels: int) -> str:
     """
     from shiftlab.label_space.finetune import fine_tuning_rule
 
-    rule = fine_tuning_rule(labels)
-    return "frozen" if rule["head_only"] else "probe, tuned" if rule["probe"] else "layer-wise"
+    return "frozen" if fine_tuning_rule(labels)["head_only"] else "l2-sp"
 
 
 def _rule_lines(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:

@@ -128,11 +128,13 @@ def _finetune(transfer: Transfer) -> NDArray[Any]:
     """Train on, with a new head, on the few labelled images of the target."""
     from shiftlab.label_space.finetune import FineTune
 
-    # Without a probe, as the results that are kept were measured; few_labels compares the two.
+    # As the results that are kept were measured; few_labels compares the ways to fine-tune.
     model = FineTune(
         transfer.net,
         freeze=0,
         probe=False,
+        layer_decay=0.8,
+        penalty=None,
         epochs=transfer.settings.finetune_epochs,
         random_state=transfer.seed,
     )

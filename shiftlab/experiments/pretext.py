@@ -50,6 +50,7 @@ def measure(payload: tuple[str, str, int, dict[str, Any], str | None, str]) -> d
         known.X,
         known.y,
         probe=True,
+        layer_decay=0.8,
         epochs=int(settings["epochs"]),
         validation_fraction=0.0,
         patience=None,

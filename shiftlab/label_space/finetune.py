@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["FineTune", "fine_tuning_rule"]
 
 
-def fine_tuning_rule(labels_a_class: float) -> dict[str, bool]:
-    """Return how FineTune trains by default, by the number of labelled target rows a class.
+def fine_tuning_rule(labels_a_class: float, new_labels: bool = False) -> dict[str, bool]:
+    """Return what FineTune trains by default, by the number of labelled target rows a class.
 
     Parameters
     ----------
     labels_a_class : float
         Mean over the classes.
+    new_labels : bool, default=False
+        Whether the target has classes that the source's head does not know.
 
     Returns
     -------
@@ -38,10 +40,18 @@ def fine_tuning_rule(labels_a_class: float) -> dict[str, bool]:
     Examples
     --------
     >>> from shiftlab.label_space.finetune import fine_tuning_rule
-    >>> fine_tuning_rule(10)
-    {'probe': True, 'head_only': False}
+    >>> fine_tuning_rule(1)
+    {'probe': True, 'head_only': True}
+    >>> fine_tuning_rule(10), fine_tuning_rule(10, new_labels=True)["probe"]
+    ({'probe': False, 'head_only': False}, True)
     """
-    return {"probe": labels_a_class < _PROBE_BELOW, "head_only": labels_a_class < _HEAD_BELOW}
+    head_only = labels_a_class < _HEAD_BELOW
+    # A head that knows the labels already is not made better by fitting it alone. A new one starts
+    # at nothing, and its first gradients would spoil the features; that is not measured here.
+    return {
+        "probe": head_only or (new_labels and labels_a_class < _PROBE_BELOW),
+        "head_only": head_only,
+    }
 
 
 # Labels a class. The first is measured in experiments/few_labels, between 1 and 5; the second is
@@ -63,14 +73,11 @@ class FineTune(NetAdapter):
     by a few hundred steps of AdamW with a one-cycle rate. The lowest `freeze`
     blocks keep their weights and batch-norm statistics to the bit. Head rows
     of classes that source and target share start from the source's. With few
-    labels the head is first fitted alone on features that stand still, and
-    drawn to where it starts (linear probing, then fine-tuning): a convex
-    problem. :func:`fine_tuning_rule` says what the defaults are for how many
-    labels a class; ``experiments/few_labels`` is where that was measured. Over the
-    20 pairs of five digit domains, one seed, accuracy was .60 for the head alone, .53 with
-    all layers tuned after it and .35 from scratch with one label a class, .64, .72
-    and .57 with five, .67, .79 and .64 with ten. Both sides had the same labels there;
-    for new ones the rule is not measured.
+    labels, or with few of classes that the source's head does not know, the head is first
+    fitted alone on features that stand still, and drawn to where it starts (linear probing, then
+    fine-tuning): a convex problem. :func:`fine_tuning_rule` says what the defaults are for
+    how many labels a class; ``experiments/few_labels`` is where that was measured, with the same
+    labels on both sides.
 
     It helps when features of the source are useful for the target and some
     target rows have labels; a few a class are enough. It may harm when labels
@@ -106,14 +113,14 @@ class FineTune(NetAdapter):
         is training the head alone. "auto" is the rule's; "search" tries all
         numbers by cross-validation on the labelled target rows
         (``freeze_scores_``), which takes three trainings for each.
-    layer_decay : float, default=0.8
+    layer_decay : float, default=1.0
         Rate of a block over the rate of the one above it, in (0, 1].
     probe : bool or "auto", default="auto"
         Fit the head alone first; "auto" is the rule's. With all blocks frozen
         that is all.
     gradual : bool, default=False
         Open the blocks one by one from the top, in the first half of the epochs.
-    penalty : {"l2_sp", "delta", "bss", "co_tuning"} or None, default=None
+    penalty : {"l2_sp", "delta", "bss", "co_tuning"} or None, default="l2_sp"
         :math:`\Omega`: distance of the weights to the source's; of the feature
         maps, channel by channel; the smallest singular value of a batch's
         features; or cross-entropy of the source's head with the source classes
@@ -246,10 +253,10 @@ class FineTune(NetAdapter):
         backbone: Any = "digit_cnn",
         *,
         freeze: int | Literal["auto", "search"] = "auto",
-        layer_decay: float = 0.8,
+        layer_decay: float = 1.0,
         probe: bool | Literal["auto"] = "auto",
         gradual: bool = False,
-        penalty: str | None = None,
+        penalty: str | None = "l2_sp",
         strength: float | None = None,
         batch_norm: str = "batch",
         epochs: int = 40,
@@ -321,7 +328,8 @@ class FineTune(NetAdapter):
         self.pretrained_ = self._pretrained(source, rng)
         net = self.pretrained_.net
         net.check_freeze(int(given))
-        rule = fine_tuning_rule(labelled.n_rows / len(classes))
+        new_labels = not set(classes.tolist()) <= set(np.asarray(self.pretrained_.classes).tolist())
+        rule = fine_tuning_rule(labelled.n_rows / len(classes), new_labels)
         self.probe_ = rule["probe"] if self.probe == "auto" else bool(self.probe)
         settings: dict[str, Any] = {
             "classes": classes,

@@ -345,8 +345,10 @@ def test_the_rule_by_labels_a_class_and_the_settings_given(pretrained):
     assert (few.freeze_, few.probe_) == (7, True)  # the head alone, at its optimum
     assert few.net_.history.loss == []
     some = FineTune(pretrained, **QUICK).fit(corners(9, 0), few_labels(labelled=30))
-    assert (some.freeze_, some.probe_) == (0, True)
+    assert (some.freeze_, some.probe_) == (0, False)  # the source's head knows these labels
     assert len(some.net_.history.loss) == 4
+    new = few_labels(labelled=30, names=("ant", "bee", "cat"))
+    assert FineTune(pretrained, **QUICK).fit(corners(9, 0), new).probe_
     own = FineTune(pretrained, freeze=2, probe=False, **QUICK)
     own.fit(corners(9, 0), few_labels(labelled=3))
     assert (own.freeze_, own.probe_) == (2, False)
