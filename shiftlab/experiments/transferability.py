@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftlab.domain import Domain
 from shiftlab.experiments.few_labels_tables import accuracy_cell
@@ -22,7 +23,14 @@ from shiftlab.experiments.script import read_settings, run_cells, study_parser, 
 from shiftlab.experiments.seeds import derive_seed
 from shiftlab.files import write_atomically
 
-__all__ = ["cells_of", "main", "measure", "score_correlations", "transferability_block"]
+__all__ = [
+    "cells_of",
+    "main",
+    "measure",
+    "resampled_tau",
+    "score_correlations",
+    "transferability_block",
+]
 
 N_LAYERS = 5  # of the digit network
 FIELDS = ("tasks", "variant", "n", "seed", "accuracy", "scores")
@@ -181,8 +189,6 @@ def score_correlations(
         Kendall's tau over layers, tasks and seeds, its 95% bootstrap interval and the number
         of cells; None with fewer than five.
     """
-    from scipy.stats import kendalltau
-
     scores = {(r["tasks"], r["n"], r["seed"]): r["scores"] for r in rows if r["scores"]}
     reached = {
         (r["tasks"], r["n"], r["seed"]): float(r["accuracy"])
@@ -194,13 +200,35 @@ def score_correlations(
         return None
     a = np.array([scores[place][score] for place in shared])
     b = np.array([reached[place] for place in shared])
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(draws):
-        index = rng.integers(0, len(a), len(a))
-        found.append(kendalltau(a[index], b[index]).statistic)
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return float(kendalltau(a, b).statistic), float(low), float(high), len(a)
+    drawn = np.random.default_rng(0).integers(0, len(a), (draws, len(a)))
+    times = np.stack([np.bincount(index, minlength=len(a)) for index in drawn])
+    low, high = np.nanquantile(resampled_tau(a, b, times), [0.025, 0.975])
+    (tau,) = resampled_tau(a, b, np.ones((1, len(a))))
+    return float(tau), float(low), float(high), len(a)
+
+
+def resampled_tau(a: NDArray[Any], b: NDArray[Any], times: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute Kendall's tau-b of samples in which each row stands so many times.
+
+    Parameters
+    ----------
+    a : ndarray of shape (n,)
+    b : ndarray of shape (n,)
+    times : ndarray of shape (m, n)
+        How often each row stands in each sample.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        NaN where all of a or of b are equal.
+    """
+    of_a, of_b = (np.sign(values[:, None] - values) for values in (a, b))
+    agree, pairs_a, pairs_b = (
+        np.einsum("mi,ij,mj->m", times, signs, times, optimize=True)
+        for signs in (of_a * of_b, of_a**2, of_b**2)
+    )
+    with np.errstate(invalid="ignore"):
+        return np.asarray(agree / np.sqrt(pairs_a * pairs_b), dtype=np.float64)
 
 
 def transferability_block(rows: Sequence[Mapping[str, Any]], n_cells: int) -> str:

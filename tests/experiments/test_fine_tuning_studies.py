@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import kendalltau
 
 from shiftlab.data import resource_root
 from shiftlab.experiments.few_labels import FIELDS, Cell, cells_of, tune_settings
@@ -20,7 +22,11 @@ from shiftlab.experiments.off_the_shelf import off_the_shelf_block
 from shiftlab.experiments.photos import face_patches, photo_patches
 from shiftlab.experiments.script import csv_text
 from shiftlab.experiments.transferability import cells_of as transfer_cells
-from shiftlab.experiments.transferability import score_correlations, transferability_block
+from shiftlab.experiments.transferability import (
+    resampled_tau,
+    score_correlations,
+    transferability_block,
+)
 
 
 def row(source, target, labels, method, accuracy, seed=0, scores=None):
@@ -97,6 +103,15 @@ def test_cells_come_once_seed_by_seed_and_more_labels_later():
 def test_figures_and_files_are_the_same_each_time():
     assert draw_curves(ROWS) == draw_curves(ROWS)
     assert csv_text(FIELDS, ROWS).splitlines()[1] == 'a,b,5,0,linear,0.6000,1.0,"{""logme"": 1.0}"'
+
+
+def test_tau_of_resamples_is_that_of_the_rows_written_out():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 5, (2, 12)).astype(float)  # with ties
+    times = rng.multinomial(12, np.full(12, 1 / 12), size=20)
+    expected = [kendalltau(np.repeat(a, t), np.repeat(b, t)).statistic for t in times]
+    assert_allclose(resampled_tau(a, b, times), expected, rtol=1e-12)
+    assert np.isnan(resampled_tau(np.ones(3), np.arange(3.0), np.ones((1, 3)))).all()
 
 
 def test_transferability_table_and_correlation():
