@@ -29,6 +29,7 @@ _PAIRED = np.random.default_rng(9).normal(1, 1.5, size=(60, 4))
 QUICK = {
     "FineTune": {"epochs": 2, "pretrain_epochs": 1, "batch_size": 64},
     "OffTheShelf": {"pretrain_epochs": 2},
+    "TransferForest": {"n_estimators": 20},
     "TwoStageTrAdaBoostR2": {"n_steps": 3, "n_estimators": 4, "cv": 2},
     "InstancePruning": {"prune": 0.5},
     "CorrelationMap": {"paired": (_PAIRED, _PAIRED + 0.5)},
@@ -36,7 +37,7 @@ QUICK = {
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},
     "EmbeddingMap": {"source_vectors": np.eye(4), "target_vectors": np.eye(4)},
 }
-QUICK_DEEP = {"epochs": 3, "pretrain_epochs": 2}
+QUICK_DEEP = {"epochs": 2, "pretrain_epochs": 1}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
