@@ -160,7 +160,10 @@ def rule_method(labels: int) -> str:
     """
     from shiftlab.label_space.finetune import fine_tuning_rule
 
-    return "frozen" if fine_tuning_rule(labels)["head_only"] else "l2-sp"
+    rule = fine_tuning_rule(labels)
+    if rule["head_only"]:
+        return "frozen"
+    return "l2-sp" if rule["hold"] else "tuned"
 
 
 def _rule_lines(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:

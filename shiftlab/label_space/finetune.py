@@ -35,15 +35,18 @@ def fine_tuning_rule(labels_a_class: float, new_labels: bool = False) -> dict[st
     Returns
     -------
     dict of str to bool
-        "probe": fit the head first; "head_only": and leave the features as they are.
+        "probe": fit the head first; "head_only": and leave the features as they are;
+        "hold": draw the weights to the source's.
 
     Examples
     --------
     >>> from shiftlab.label_space.finetune import fine_tuning_rule
     >>> fine_tuning_rule(1)
-    {'probe': True, 'head_only': True}
+    {'probe': True, 'head_only': True, 'hold': True}
     >>> fine_tuning_rule(10), fine_tuning_rule(10, new_labels=True)["probe"]
-    ({'probe': False, 'head_only': False}, True)
+    ({'probe': False, 'head_only': False, 'hold': True}, True)
+    >>> fine_tuning_rule(50)["hold"]
+    False
     """
     head_only = labels_a_class < _HEAD_BELOW
     # A head that knows the labels already is not made better by fitting it alone. A new one starts
@@ -51,12 +54,14 @@ def fine_tuning_rule(labels_a_class: float, new_labels: bool = False) -> dict[st
     return {
         "probe": head_only or (new_labels and labels_a_class < _PROBE_BELOW),
         "head_only": head_only,
+        "hold": labels_a_class < _HOLD_BELOW,
     }
 
 
-# Labels a class. The first is measured in experiments/few_labels, between 1 and 5; the second is
-# not: with so many labels the head soon forgets where it started.
+# Labels a class. The first two are measured in experiments/few_labels, between 1 and 5 and between
+# 10 and 50; the last is not: with so many labels the head soon forgets where it started.
 _HEAD_BELOW = 2
+_HOLD_BELOW = 20
 _PROBE_BELOW = 100
 
 
@@ -120,11 +125,12 @@ class FineTune(NetAdapter):
         that is all.
     gradual : bool, default=False
         Open the blocks one by one from the top, in the first half of the epochs.
-    penalty : {"l2_sp", "delta", "bss", "co_tuning"} or None, default="l2_sp"
+    penalty : {"l2_sp", "delta", "bss", "co_tuning"}, "auto" or None, default="auto"
         :math:`\Omega`: distance of the weights to the source's; of the feature
         maps, channel by channel; the smallest singular value of a batch's
         features; or cross-entropy of the source's head with the source classes
         that go with a label. The first two take the place of the weight decay.
+        "auto" is the rule's: "l2_sp" with few labels, or with a strength, else None.
     strength : float or None, default=None
         Of the penalty; None is 0.01, 0.01, 0.001 and 1 in this order.
     batch_norm : {"batch", "source", "target"}, default="batch"
@@ -165,6 +171,8 @@ class FineTune(NetAdapter):
         Blocks that stayed.
     probe_ : bool
         Whether the head was fitted first.
+    penalty_ : str or None
+        What held the weights.
     freeze_scores_ : dict of int to float
         With ``freeze="search"``: mean cross-entropy on held-out rows.
     classes_ : ndarray, shape (k,)
@@ -228,7 +236,7 @@ class FineTune(NetAdapter):
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "probe": ["boolean", StrOptions({"auto"})],
         "gradual": ["boolean"],
-        "penalty": [StrOptions({"l2_sp", "delta", "bss", "co_tuning"}), None],
+        "penalty": [StrOptions({"auto", "l2_sp", "delta", "bss", "co_tuning"}), None],
         "strength": [Interval(Real, 0, None, closed="neither"), None],
         "batch_norm": [StrOptions({"batch", "source", "target"})],
         "epochs": [Interval(Integral, 1, None, closed="left")],
@@ -246,6 +254,7 @@ class FineTune(NetAdapter):
     pretrained_: TrainedNet
     freeze_: int
     probe_: bool
+    penalty_: str | None
     freeze_scores_: dict[int, float]
 
     def __init__(
@@ -256,7 +265,7 @@ class FineTune(NetAdapter):
         layer_decay: float = 1.0,
         probe: bool | Literal["auto"] = "auto",
         gradual: bool = False,
-        penalty: str | None = "l2_sp",
+        penalty: str | None = "auto",
         strength: float | None = None,
         batch_norm: str = "batch",
         epochs: int = 40,
@@ -331,12 +340,14 @@ class FineTune(NetAdapter):
         new_labels = not set(classes.tolist()) <= set(np.asarray(self.pretrained_.classes).tolist())
         rule = fine_tuning_rule(labelled.n_rows / len(classes), new_labels)
         self.probe_ = rule["probe"] if self.probe == "auto" else bool(self.probe)
+        held = "l2_sp" if rule["hold"] or self.strength is not None else None
+        self.penalty_ = held if self.penalty == "auto" else self.penalty
         settings: dict[str, Any] = {
             "classes": classes,
             "layer_decay": self.layer_decay,
             "probe": self.probe_,
             "gradual": self.gradual,
-            "penalty": self.penalty,
+            "penalty": self.penalty_,
             "strength": self.strength,
             "batch_norm": self.batch_norm,
             "unlabelled": target.X if self.batch_norm == "target" else None,

@@ -354,6 +354,17 @@ def test_the_rule_by_labels_a_class_and_the_settings_given(pretrained):
     assert (own.freeze_, own.probe_) == (2, False)
 
 
+def test_many_labels_let_go_of_the_source_unless_told_to_hold(pretrained):
+    def fitted(labelled, **given):
+        model = FineTune(pretrained, freeze=7, **{**QUICK, "epochs": 1}, **given)
+        return model.fit(corners(9, 0), few_labels(n=120, labelled=labelled))
+
+    assert [fitted(n).penalty_ for n in (30, 57, 60)] == ["l2_sp", "l2_sp", None]
+    assert fitted(60, strength=0.1).penalty_ == "l2_sp"  # a strength of nothing would be ignored
+    assert fitted(60, penalty="bss").penalty_ == "bss"
+    assert fitted(30, penalty=None).penalty_ is None
+
+
 def test_search_takes_the_number_of_blocks_with_the_lowest_held_out_loss(pretrained):
     model = FineTune(pretrained, freeze="search", **{**QUICK, "epochs": 2})
     model.fit(corners(9, 0), few_labels(labelled=15))

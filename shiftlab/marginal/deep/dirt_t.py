@@ -44,11 +44,11 @@ class DIRTT(DeepAdapter):
         As in `VADA`.
     source_weight : float, default=0.3
         As in `VADA`.
-    target_weight : float, default=0.1
+    target_weight : float, default=0.02
         As in `VADA`, in the first part.
     radius : float, default=0.1
         As in `VADA`.
-    beta : float, default=1.0
+    beta : float, default=10.0
         Weight of staying where the moving average is.
     decay : float, default=0.995
         Of the moving average, a step.
@@ -104,9 +104,9 @@ class DIRTT(DeepAdapter):
         pretrain_epochs: int = 20,
         domain_weight: float = 0.3,
         source_weight: float = 0.3,
-        target_weight: float = 0.1,
+        target_weight: float = 0.02,
         radius: float = 0.1,
-        beta: float = 1.0,
+        beta: float = 10.0,
         decay: float = 0.995,
         epochs: int = 20,
         batch_size: int = 64,

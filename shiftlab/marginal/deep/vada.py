@@ -131,7 +131,7 @@ class VADA(DeepAdapter):
         Highest weight of the reversed gradient.
     source_weight : float, default=0.3
         Highest weight of the source's virtual adversary.
-    target_weight : float, default=0.1
+    target_weight : float, default=0.02
         Highest weight of the target's entropy and virtual adversary.
     radius : float, default=0.1
         Length of a change, as a root mean square in standard deviations of the entries.
@@ -180,7 +180,7 @@ class VADA(DeepAdapter):
         *,
         domain_weight: float = 0.3,
         source_weight: float = 0.3,
-        target_weight: float = 0.1,
+        target_weight: float = 0.02,
         radius: float = 0.1,
         epochs: int = 20,
         batch_size: int = 64,
