@@ -346,15 +346,15 @@ class DeepAdapter(NetAdapter):
         from shiftlab.deep import TrainedNet
         from shiftlab.deep.adaptation import adapt_net, find_collapse
         from shiftlab.deep.devices import LARGEST_SEED, resolve_device, seeded
-        from shiftlab.deep.training import Plan
+        from shiftlab.deep.training import History, Plan
 
         labelled = source.labelled_part()
         at_least_two_rows(labelled, target, who)
         self._check_checkpoint()
+        self._check_trained()
         chosen = resolve_device(self.device)
         seed = int(check_random_state(self.random_state).randint(LARGEST_SEED))
         context, classes, shape = self._context(labelled, target, chosen, seed)
-        plan = Plan(self.epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
         given: dict[str, Any] = {
             "learning_rate": self.learning_rate,
             "seed": seed,
@@ -365,12 +365,19 @@ class DeepAdapter(NetAdapter):
         if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
             with seeded(seed + 4, chosen):
                 first = self._first_method(context)
-            plan_of_first = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+            plan = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
             snapshot = self._snapshot(print_, ".first")
-            adapt_net(context, first, plan=plan_of_first, snapshot=snapshot, **given)
+            adapt_net(context, first, plan=plan, snapshot=snapshot, **given)
         with seeded(seed + 3, chosen):
             method = self._method(context)
-        history = adapt_net(context, method, plan=plan, snapshot=self._snapshot(print_), **given)
+        if self.epochs:
+            plan = Plan(self.epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+            snapshot = self._snapshot(print_)
+            history = adapt_net(context, method, plan=plan, snapshot=snapshot, **given)
+        else:
+            history = History()
+            if method.after_epoch is not None:
+                method.after_epoch(1.0)
         prior = context.source_prior.cpu().numpy()
         self.collapse_ = find_collapse(history, prior, method.watches_source)
         if self.collapse_ is not None:
@@ -464,6 +471,16 @@ class DeepAdapter(NetAdapter):
             raise ValueError(
                 f"checkpoint={os.fspath(self.checkpoint)!r} is in a folder that does not exist"
             )
+
+    def _check_trained(self) -> None:
+        """Refuse to rely on what a network says that nothing has trained."""
+        for name in ("pretrain_epochs", "epochs"):
+            if getattr(self, name, None) == 0 and isinstance(self.backbone, str):
+                raise ValueError(
+                    f"{type(self).__name__}: {name}=0 needs a backbone that is trained already, a "
+                    f"TrainedNet or a module; backbone={self.backbone!r} names one with random "
+                    "weights"
+                )
 
     def _snapshot(self, fingerprint: str, suffix: str = "") -> Snapshot | None:
         from shiftlab.deep.snapshot import Snapshot

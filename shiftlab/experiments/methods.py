@@ -153,6 +153,10 @@ def _from_trained(name: str, transfer: Transfer) -> NDArray[Any]:
     return _adapted(transfer, name, transfer.net, pretrain_epochs=0, epochs=epochs)
 
 
+def _adabn(transfer: Transfer) -> NDArray[Any]:
+    return _adapted(transfer, "AdaBN", transfer.net, epochs=0)
+
+
 def _tent(transfer: Transfer) -> NDArray[Any]:
     return _adapted(transfer, "TENT", transfer.net, pretrain_epochs=0)
 
@@ -182,7 +186,7 @@ def _trains_its_own(name: str) -> Method:
 METHODS: Mapping[str, Method] = {
     "source-only": Method(_from_net),
     "coral": Method(_coral),
-    "adabn": _trains_its_own("AdaBN"),
+    "adabn": Method(_adabn),
     "deep-coral": _trains_its_own("DeepCORAL"),
     "dan": _trains_its_own("DAN"),
     "jan": _trains_its_own("JAN"),

@@ -161,6 +161,15 @@ def test_images_of_another_size_are_named():
         DeepAdapt("lenet", **GIVEN).fit((X, y), X)
 
 
+@pytest.mark.parametrize(("kind", "name"), [(SHOT, "pretrain_epochs"), (AdaBN, "epochs")])
+def test_a_network_that_nothing_trains_is_refused(kind, name):
+    X, y, Xt, _ = moved_blobs(0, n=90)
+    with pytest.raises(
+        ValueError, match=f"{name}=0 needs a backbone that is trained already.*'mlp'"
+    ):
+        kind("mlp", **{**GIVEN, name: 0}).fit((X, y), Xt)
+
+
 def test_a_label_outside_of_the_head_is_one_clear_error():
     X, y, Xt, _ = moved_blobs(0, n=90)
     two = (torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))

@@ -1,10 +1,11 @@
 """Deep adapters that go on from a trained network, refine borders, or take several sources."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
@@ -158,6 +159,27 @@ def test_shot_is_its_formula_and_leaves_the_head():
     for name, before in start.net.named_parameters():
         after = dict(model.net_.net.named_parameters())[name]
         assert torch.equal(after, before) == name.startswith("head")
+
+
+def test_new_statistics_for_a_trained_network_are_those_after_a_training():
+    X, y, Xt, _ = moved_blobs(0)
+    trained = AdaBN(random_state=0, **QUICK).fit((X, y), Xt).net_
+    before = copy.deepcopy(trained.net.state_dict())
+
+    def again(target):
+        model = AdaBN(trained, random_state=1, **{**QUICK, "epochs": 0})
+        return model.fit((1e3 * X[::-1], y), target).net_
+
+    assert_array_equal(again(Xt).predict_proba(Xt), trained.predict_proba(Xt))
+    moved = again(Xt + 1.0)
+    parts = dict(moved.net.named_modules())
+    with torch.no_grad():
+        scaled = parts["features.scale"](torch.from_numpy(Xt + 1.0).float())
+        means = parts["features.fc1.0"](scaled).mean(dim=0)
+    assert_allclose(parts["features.fc1.1"].running_mean, means, atol=1e-5)
+    for name, weight in moved.net.named_parameters():
+        assert torch.equal(weight, before[name])
+    assert all(torch.equal(trained.net.state_dict()[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("kind", [SHOT, TENT])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.utils._param_validation import Interval
 
 from shiftlab.adapter import Facts
 from shiftlab.deep_adapter import DeepAdapter, deep_facts
@@ -27,12 +30,15 @@ class AdaBN(DeepAdapter):
 
     It helps where each channel moved and stretched on its own, and costs one pass over the
     target. It harms where the classes have other shares in the target: their difference is in the
-    means, too. The backbone must have batch norm.
+    means, too. The backbone must have batch norm. With ``backbone=trained, epochs=0`` the source's
+    rows never go through the network.
 
     Parameters
     ----------
     <backbone of every deep adapter>
-    <parameters of every deep adapter>
+    epochs : int, default=20
+        Passes over the source before; with 0 the backbone must be trained already.
+    <parameters of every deep adapter but epochs>
 
     Attributes
     ----------
@@ -63,6 +69,10 @@ class AdaBN(DeepAdapter):
     facts: ClassVar[Facts] = deep_facts(
         "Each channel of the network moved and stretched by itself; class shares are equal."
     )
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **DeepAdapter._parameter_constraints,
+        "epochs": [Interval(Integral, 0, None, closed="left")],
+    }
 
     def __init__(
         self,
