@@ -37,7 +37,7 @@ QUICK = {
     "DictionaryMap": {"dictionary": {name: name for name in [*range(4), *"abcd"]}},
     "EmbeddingMap": {"source_vectors": np.eye(4), "target_vectors": np.eye(4)},
 }
-QUICK_DEEP = {"epochs": 2, "pretrain_epochs": 1}
+QUICK_DEEP = {"epochs": 2, "pretrain_epochs": 2}
 EVERY = list_adapters()
 every_adapter = pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 
