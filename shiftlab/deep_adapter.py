@@ -281,10 +281,9 @@ _WEIGHT_DECAY = 0.05
 class DeepAdapter(NetAdapter):
     """Base class of adapters that train one network on a labelled source and a bare target.
 
-    A subclass writes ``_method(context)``, which returns the loss of a step and the modules
-    that belong to it. Where it has a parameter ``pretrain_epochs``, the network is trained for so
-    long by ``_first_method(context)``, on the source alone by default, before ``_method`` is
-    called.
+    A subclass writes ``_method(context)``: the loss of a step and the modules that belong to
+    it. With a parameter ``pretrain_epochs`` the network is trained for so long before that by
+    ``_first_method(context)``, on the source alone by default.
 
     Parameters
     ----------
@@ -362,22 +361,21 @@ class DeepAdapter(NetAdapter):
             "text": who,
         }
         print_ = self._fingerprint(context, seed) if self.checkpoint else ""
+
+        def train(method: Method, epochs: int, suffix: str = "") -> History:
+            plan = Plan(epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
+            kept = self._snapshot(print_, suffix)
+            return adapt_net(context, method, plan=plan, snapshot=kept, **given)
+
         if pretrain_epochs := getattr(self, "pretrain_epochs", 0):
             with seeded(seed + 4, chosen):
                 first = self._first_method(context)
-            plan = Plan(pretrain_epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
-            snapshot = self._snapshot(print_, ".first")
-            adapt_net(context, first, plan=plan, snapshot=snapshot, **given)
+            train(first, pretrain_epochs, ".first")
         with seeded(seed + 3, chosen):
             method = self._method(context)
-        if self.epochs:
-            plan = Plan(self.epochs, self.batch_size, _STEPS_AN_EPOCH, _WEIGHT_DECAY)
-            snapshot = self._snapshot(print_)
-            history = adapt_net(context, method, plan=plan, snapshot=snapshot, **given)
-        else:
-            history = History()
-            if method.after_epoch is not None:
-                method.after_epoch(1.0)
+        history = train(method, self.epochs) if self.epochs else History()
+        if not self.epochs and method.after_epoch is not None:
+            method.after_epoch(1.0)
         prior = context.source_prior.cpu().numpy()
         self.collapse_ = find_collapse(history, prior, method.watches_source)
         if self.collapse_ is not None:
@@ -477,9 +475,8 @@ class DeepAdapter(NetAdapter):
         for name in ("pretrain_epochs", "epochs"):
             if getattr(self, name, None) == 0 and isinstance(self.backbone, str):
                 raise ValueError(
-                    f"{type(self).__name__}: {name}=0 needs a backbone that is trained already, a "
-                    f"TrainedNet or a module; backbone={self.backbone!r} names one with random "
-                    "weights"
+                    f"{type(self).__name__}: {name}=0 needs a backbone that is trained already, "
+                    f"a TrainedNet or a module; {self.backbone!r} names one with random weights"
                 )
 
     def _snapshot(self, fingerprint: str, suffix: str = "") -> Snapshot | None:

@@ -207,12 +207,10 @@ def test_what_cannot_be_done_is_one_clear_error_before_any_work(change, message)
         adapt(given.pop("source"), given.pop("target"), **given)
 
 
-@pytest.mark.parametrize(
-    ("kind", "draws", "least"), [("none", 40, 32), ("label", 40, 32), ("covariate", 20, 15)]
-)
-def test_intervals_of_the_expected_accuracy_cover_it(kind, draws, least):
-    # At 90% fewer hits than these have a chance of 2% and 1%; `slow` has more draws.
-    assert coverage(kind, draws) >= least
+@pytest.mark.parametrize("kind", ["none", "covariate", "label"])
+def test_intervals_of_the_expected_accuracy_cover_it(kind):
+    # 40 draws at 90%: fewer than 32 hits have a chance of 2%; `slow` has more draws
+    assert coverage(kind, 40) >= 32
 
 
 @pytest.mark.slow
