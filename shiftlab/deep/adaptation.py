@@ -18,7 +18,16 @@ from shiftlab.deep.inputs import make_store
 from shiftlab.deep.snapshot import Snapshot
 from shiftlab.deep.training import History, Hooks, Plan, fit_loop
 
-__all__ = ["Context", "Method", "Outputs", "Step", "adapt_net", "find_collapse", "source_loss"]
+__all__ = [
+    "Augment",
+    "Context",
+    "Method",
+    "Outputs",
+    "Step",
+    "adapt_net",
+    "find_collapse",
+    "source_loss",
+]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 

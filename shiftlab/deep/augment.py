@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -77,6 +77,14 @@ class Augmentation:
         plain grounds read strokes on textured ones. The ground is plain where a quarter of the
         values lie within a twentieth of the range from the lowest, or from the highest;
         other images have a ground of their own already and stay as they are.
+    hole : float, default=0.0
+        Side of a square, as a part of the width, that becomes the image's mean, its middle
+        anywhere: what it hides has to be read from the rest.
+
+    References
+    ----------
+    T. DeVries, G. W. Taylor. Improved regularization of convolutional neural networks with cutout.
+    arXiv:1708.04552, 2017 (`hole`).
 
     Examples
     --------
@@ -93,13 +101,13 @@ class Augmentation:
     contrast: float = 0.3
     noise: float = 0.1
     background: float = 0.0
+    hole: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse strengths that make no sense."""
         upper = {"rotation": 180.0, "scale": 0.6, "shift": 1.0, "polarity": 1.0, "contrast": 0.95}
-        upper["background"] = 1.0
-        for name in ("rotation", "scale", "shift", "polarity", "contrast", "noise", "background"):
-            value = getattr(self, name)
+        upper |= {"background": 1.0, "hole": 1.0}
+        for name, value in asdict(self).items():
             limit = upper.get(name, float("inf"))
             if not 0.0 <= value <= limit:
                 raise ValueError(f"{name} must be between 0 and {limit}, got {value!r}")
@@ -147,7 +155,21 @@ class Augmentation:
             level = self.noise * torch.rand(n, 1, 1, 1, generator=generator, device=batch.device)
             pixels = torch.randn(batch.shape, generator=generator, device=batch.device)
             batch = batch + level * pixels
+        if self.hole:
+            batch = batch.masked_fill(self._hidden(batch, generator), 0.0)
         return batch
+
+    def _hidden(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the pixels of the hole of each image, shape (n, 1, H, W)."""
+        n, _, *sides = batch.shape
+        middle = torch.rand(n, 2, generator=generator, device=batch.device)
+        half = self.hole * sides[1] / 2.0
+        inside = []
+        for axis, side in enumerate(sides):
+            centres = torch.arange(side, device=batch.device) + 0.5
+            inside.append((centres - side * middle[:, axis : axis + 1]).abs() < half)
+        rows, columns = inside
+        return (rows[:, None, :, None]) & (columns[:, None, None, :])
 
     def _swapped(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Draw which channels of which images swap, shape (n, 1 or C, 1, 1)."""

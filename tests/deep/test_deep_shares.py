@@ -137,3 +137,24 @@ def test_backgrounds_come_with_their_chance_and_change_nothing_where_it_is_zero(
     assert torch.equal(Augmentation(**off, background=1.0)(grounds, generator), grounds)
     with pytest.raises(ValueError, match="background must be between"):
         Augmentation(background=1.5)
+
+
+def test_a_hole_hides_a_square_and_nothing_else():
+    off = {"rotation": 0, "scale": 0, "shift": 0, "polarity": 0, "contrast": 0, "noise": 0}
+    x = torch.rand(500, 3, 12, 20) + 1.0  # nowhere zero; not square
+    generator = torch.Generator().manual_seed(0)
+    out = Augmentation(**off, hole=0.3)(x, generator)
+    hidden = out == 0.0
+    assert torch.equal(hidden, hidden[:, :1].expand_as(hidden))  # all channels alike
+    assert torch.equal(out[~hidden], x[~hidden])
+    rows, columns = hidden[:, 0].any(dim=2), hidden[:, 0].any(dim=1)
+    assert torch.equal(hidden[:, 0], rows[:, :, None] & columns[:, None, :])  # a rectangle
+    assert set(rows.sum(1).tolist()) <= {3, 4, 5, 6}  # of side 6, cut off by the border to half
+    assert set(columns.sum(1).tolist()) <= {3, 4, 5, 6}
+    inside = rows[:, 3:-3].any(dim=1) & ~rows[:, 0] & ~rows[:, -1]
+    assert rows[inside].sum(1).float().mean() == 6.0
+    # The middle is anywhere: a pixel is hidden by the share of the middles that are near it.
+    assert hidden[:, 0, 6, 10].float().mean().item() == pytest.approx(6 / 12 * 6 / 20, abs=0.05)
+    assert hidden[:, 0, 0, 0].float().mean().item() == pytest.approx(3 / 12 * 3 / 20, abs=0.03)
+    with pytest.raises(ValueError, match="hole must be between 0 and 1"):
+        Augmentation(hole=1.5)

@@ -189,6 +189,28 @@ def test_a_collapse_is_a_warning_and_an_attribute():
         assert model.set_params(weight=0.0).fit((X, y), Xt).collapse_ is None
 
 
+def test_deep_adapt_hides_parts_of_the_target_and_gives_the_source_other_grounds(monkeypatch):
+    from shiftlab.deep import Augmentation
+    from shiftlab.deep.images import standardise
+
+    X, y, Xt, _ = images()
+    seen = []
+    monkeypatch.setattr(
+        Augmentation, "__call__", lambda self, batch, _: seen.append((self, batch)) or batch
+    )
+    DeepAdapt(epochs=1, batch_size=32, device="cpu", random_state=0).fit((X, y), Xt)
+    source, target = (standardise(torch.as_tensor(part)[:, None].float()) for part in (X, Xt))
+
+    def is_one_of(rows, batch):
+        return bool((rows - batch[0]).flatten(1).abs().amax(dim=1).min() < 1e-5)
+
+    assert len(seen) >= 2
+    for change, batch in seen:
+        of_source = is_one_of(source, batch)
+        assert of_source != is_one_of(target, batch)
+        assert (change.hole, change.background) == ((0.0, 0.5) if of_source else (0.5, 0.0))
+
+
 @pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt, SelfEnsembling])
 def test_a_fit_that_was_stopped_goes_on_to_the_same_bits(kind, tmp_path, monkeypatch):
     X, y, Xt, _ = images()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftlab.deep import BlockNet
-    from shiftlab.deep.adaptation import Context, Method, Step
+    from shiftlab.deep.adaptation import Augment, Context, Method, Step
 
 __all__ = ["DeepAdapt"]
 
@@ -24,6 +24,7 @@ __all__ = ["DeepAdapt"]
 _WARM_UP = 0.1  # part of the training in which the target's weight rises
 _HOLD = 0.3
 _ON_BACKGROUNDS = 0.5
+_HOLE = 0.5  # side of what is hidden of a target image, as a part of its width
 
 
 class DeepAdapt(DeepAdapter):
@@ -39,8 +40,10 @@ class DeepAdapt(DeepAdapter):
     and more. The shares start half way between the source's and equal ones. Of the rows that the
     teacher is sure of and the network agrees with, a class keeps at least the geometric mean of
     their share and its first one, within `largest_ratio`; the others go where more was wanted
-    first. Both domains go through one batch norm, and of the source's images on plain ground half
-    are shown on random backgrounds. The teacher predicts in the end.
+    first. Both domains go through one batch norm. Of the source's images on plain ground half are
+    shown on random backgrounds; of each of the target's a square of half its width is hidden, so
+    that a label is learned from all parts of an image and not from those alone by which the
+    teacher found it. The teacher predicts in the end.
 
     It is the adapter to try first on images: it asks for no equal class shares, and
     nothing in it has to be tuned by target labels. It harms where the first sure predictions
@@ -52,8 +55,9 @@ class DeepAdapt(DeepAdapter):
     <backbone of every deep adapter>
     weight : float, default=1.0
         Highest weight of all that is learned on the target.
-    confidence : float, default=0.9
-        Probability from which the teacher is sure, tau.
+    confidence : float, default=0.7
+        Probability from which the teacher is sure, tau. Higher is slower: where
+        the source's network is sure of little, little is learned at first.
     decay : float, default=0.995
         Of the moving average, a step.
     largest_ratio : float, default=2.0
@@ -75,6 +79,9 @@ class DeepAdapt(DeepAdapter):
 
     K. Sohn et al. FixMatch: simplifying semi-supervised learning with consistency and confidence.
     NeurIPS, 2020.
+
+    T. DeVries, G. W. Taylor. Improved regularization of convolutional neural networks with cutout.
+    arXiv:1708.04552, 2017.
 
     D. Berthelot et al. ReMixMatch: semi-supervised learning with distribution matching and
     augmentation anchoring. ICLR, 2020.
@@ -107,7 +114,7 @@ class DeepAdapt(DeepAdapter):
         backbone: Any = "auto",
         *,
         weight: float = 1.0,
-        confidence: float = 0.9,
+        confidence: float = 0.7,
         decay: float = 0.995,
         largest_ratio: float = 2.0,
         epochs: int = 20,
@@ -146,15 +153,19 @@ class DeepAdapt(DeepAdapter):
 
         teacher = MovingAverage(context.net, self.decay)
         shares = ClassShares(context.source_prior, self.largest_ratio)
-        change = context.augmentation
+        change = change_target = context.augmentation
         if isinstance(change, Augmentation):
+            change_target = dataclasses.replace(change, hole=_HOLE)
             change = dataclasses.replace(change, background=_ON_BACKGROUNDS)
+
+        def changed(batch: Tensor, change: Augment | None) -> Tensor:
+            return batch if change is None else change(batch, context.generator)
 
         def loss(step: Step) -> Tensor:
             sure = shares.align(step.scores(step.target, teacher).softmax(dim=1))
-            source = step.source if change is None else change(step.source, context.generator)
-            scores = step.scores(torch.cat([source, step.augment(step.target)]))
-            of_source, of_target = scores[: len(source)], scores[len(source) :]
+            both = changed(step.source, change), changed(step.target, change_target)
+            scores = step.scores(torch.cat(both))
+            of_source, of_target = scores[: len(both[0])], scores[len(both[0]) :]
             step.watch_target(of_target)
             learned, is_sure = pseudo_label_loss(of_target, sure, self.confidence)
             labels = sure.argmax(dim=1)
