@@ -161,15 +161,15 @@ class Augmentation:
 
     def _hidden(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Draw the pixels of the hole of each image, shape (n, 1, H, W)."""
-        n, _, *sides = batch.shape
+        n, _, height, width = batch.shape
         middle = torch.rand(n, 2, generator=generator, device=batch.device)
-        half = self.hole * sides[1] / 2.0
-        inside = []
-        for axis, side in enumerate(sides):
+
+        def near(side: int, part: Tensor) -> Tensor:
             centres = torch.arange(side, device=batch.device) + 0.5
-            inside.append((centres - side * middle[:, axis : axis + 1]).abs() < half)
-        rows, columns = inside
-        return (rows[:, None, :, None]) & (columns[:, None, None, :])
+            return (centres - side * part[:, None]).abs() < self.hole * width / 2.0
+
+        rows, columns = near(height, middle[:, 0]), near(width, middle[:, 1])
+        return rows[:, None, :, None] & columns[:, None, None, :]
 
     def _swapped(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Draw which channels of which images swap, shape (n, 1 or C, 1, 1)."""

@@ -153,17 +153,17 @@ class DeepAdapt(DeepAdapter):
 
         teacher = MovingAverage(context.net, self.decay)
         shares = ClassShares(context.source_prior, self.largest_ratio)
-        change = change_target = context.augmentation
-        if isinstance(change, Augmentation):
-            change_target = dataclasses.replace(change, hole=_HOLE)
-            change = dataclasses.replace(change, background=_ON_BACKGROUNDS)
+        on_source = on_target = context.augmentation
+        if isinstance(given := context.augmentation, Augmentation):
+            on_source = dataclasses.replace(given, background=_ON_BACKGROUNDS)
+            on_target = dataclasses.replace(given, hole=_HOLE)
 
-        def changed(batch: Tensor, change: Augment | None) -> Tensor:
-            return batch if change is None else change(batch, context.generator)
+        def changed(batch: Tensor, augment: Augment | None) -> Tensor:
+            return batch if augment is None else augment(batch, context.generator)
 
         def loss(step: Step) -> Tensor:
             sure = shares.align(step.scores(step.target, teacher).softmax(dim=1))
-            both = changed(step.source, change), changed(step.target, change_target)
+            both = changed(step.source, on_source), changed(step.target, on_target)
             scores = step.scores(torch.cat(both))
             of_source, of_target = scores[: len(both[0])], scores[len(both[0]) :]
             step.watch_target(of_target)
