@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import warnings
@@ -410,8 +411,6 @@ class DeepAdapter(NetAdapter):
         self, source: Domain, target: Domain, device: Any, seed: int
     ) -> tuple[Context, NDArray[Any], tuple[int, ...]]:
         """Read both samples and build the network."""
-        import copy
-
         import torch
 
         from shiftlab.deep import Augmentation, TrainedNet, as_block_net, build_backbone
