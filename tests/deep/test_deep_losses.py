@@ -254,6 +254,17 @@ def test_pseudo_label_loss_is_the_naive_sum():
     assert sure.tolist() == [True, False, True, False]
     assert loss.item() == pytest.approx(-(log_p[0, 0] + log_p[2, 1]) / 4)
     assert gradcheck(lambda x: losses.pseudo_label_loss(x, p, 0.9)[0], (scores,))
+    soft, same = losses.pseudo_label_loss(scores, p.double(), 0.9, soft=True)
+    assert torch.equal(sure, same)
+    kept = (p.numpy() * log_p)[[0, 2]].sum()
+    assert soft.item() == pytest.approx(-kept / 4)
+    # At the teacher's own probabilities there is nothing to learn, where hard labels go on.
+    at = p.double().log().requires_grad_()
+    (soft_slope,), (hard_slope,) = (
+        torch.autograd.grad(losses.pseudo_label_loss(at, p.double(), 0.9, soft=s)[0], at)
+        for s in (True, False)
+    )
+    assert soft_slope.abs().max() < 1e-12 < 1e-3 < hard_slope.abs().max()
 
 
 def test_virtual_adversary_finds_the_worst_direction():

@@ -198,17 +198,41 @@ def test_deep_adapt_hides_parts_of_the_target_and_gives_the_source_other_grounds
     monkeypatch.setattr(
         Augmentation, "__call__", lambda self, batch, _: seen.append((self, batch)) or batch
     )
-    DeepAdapt(epochs=1, batch_size=32, device="cpu", random_state=0).fit((X, y), Xt)
+    epochs = 10
+    DeepAdapt(epochs=epochs, batch_size=32, device="cpu", random_state=0).fit((X, y), Xt)
     source, target = (standardise(torch.as_tensor(part)[:, None].float()) for part in (X, Xt))
 
     def is_one_of(rows, batch):
         return bool((rows - batch[0]).flatten(1).abs().amax(dim=1).min() < 1e-5)
 
-    assert len(seen) >= 2
-    for change, batch in seen:
-        of_source = is_one_of(source, batch)
-        assert of_source != is_one_of(target, batch)
-        assert (change.hole, change.background) == ((0.0, 0.5) if of_source else (0.5, 0.0))
+    of_source = [is_one_of(source, batch) for _, batch in seen]
+    assert of_source == [not is_one_of(target, batch) for _, batch in seen]
+    assert sum(of_source) >= epochs
+    for (change, _), first in zip(seen, of_source, strict=True):
+        assert change.background == (0.5 if first else 0.0)
+        assert not (first and change.hole)
+    # Neither before the teacher has settled nor in the last part, of whole images alone.
+    holes = [change.hole for (change, _), first in zip(seen, of_source, strict=True) if not first]
+    n = len(holes)
+    assert holes == [0.5 if 0.3 <= step / n < 0.8 else 0.0 for step in range(n)]
+
+
+def test_deep_adapt_learns_probabilities_first_and_labels_then(monkeypatch):
+    from shiftlab.deep import losses
+
+    X, y, Xt, _ = moved_blobs(0)
+    asked = []
+    real = losses.pseudo_label_loss
+
+    def watched(scores, probabilities, confidence, *, soft):
+        asked.append(soft)
+        return real(scores, probabilities, confidence, soft=soft)
+
+    monkeypatch.setattr(losses, "pseudo_label_loss", watched)
+    DeepAdapt(epochs=10, batch_size=32, device="cpu", random_state=0).fit((X, y), Xt)
+    n = len(asked)
+    assert n >= 10
+    assert asked == [step / n < 0.3 for step in range(n)]
 
 
 @pytest.mark.parametrize("kind", [DANN, CDAN, DeepAdapt, SelfEnsembling])

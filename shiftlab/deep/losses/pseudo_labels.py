@@ -42,9 +42,12 @@ def align_distribution(probabilities: Tensor, mean: Tensor, prior: Tensor) -> Te
 
 
 def pseudo_label_loss(
-    scores: Tensor, probabilities: Tensor, confidence: float | Tensor
+    scores: Tensor, probabilities: Tensor, confidence: float | Tensor, *, soft: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Compute the cross-entropy to the most probable classes, of rows that are sure.
+
+    A soft loss is the cross-entropy to the probabilities themselves: what is learned keeps the
+    doubt that the teacher had, and a class that it leans to is not made certain at once.
 
     Parameters
     ----------
@@ -54,6 +57,8 @@ def pseudo_label_loss(
         The teacher's; no gradient.
     confidence : float or Tensor
         The largest probability from which a row counts.
+    soft : bool, default=False
+        Learn the probabilities of rows that count, not their most probable class.
 
     Returns
     -------
@@ -77,5 +82,6 @@ def pseudo_label_loss(
     """
     largest, labels = probabilities.detach().max(dim=1)
     sure = largest >= confidence
-    losses = F.cross_entropy(scores, labels, reduction="none")
+    wanted = probabilities.detach() if soft else labels
+    losses = F.cross_entropy(scores, wanted, reduction="none")
     return (losses * sure).mean(), sure

@@ -25,6 +25,7 @@ _WARM_UP = 0.1  # part of the training in which the target's weight rises
 _HOLD = 0.3
 _ON_BACKGROUNDS = 0.5
 _HOLE = 0.5  # side of what is hidden of a target image, as a part of its width
+_SETTLED, _HIDDEN_UNTIL = 0.3, 0.8  # parts of the training that are done
 
 
 class DeepAdapt(DeepAdapter):
@@ -35,15 +36,18 @@ class DeepAdapt(DeepAdapter):
 
     The teacher, an exponential moving average of the network, labels bare target rows; the
     network learns the labels that the teacher is sure of, from rows changed at random (a).
+    In the first part of the training it learns the teacher's probabilities in their place, so
+    that two classes that are still mixed up do not become one.
     Its predictions q are brought to the class shares pi first, and the network's own mean
     prediction is drawn to them: else the class that is found a little too often is learned more
     and more. The shares start half way between the source's and equal ones. Of the rows that the
     teacher is sure of and the network agrees with, a class keeps at least the geometric mean of
     their share and its first one, within `largest_ratio`; the others go where more was wanted
     first. Both domains go through one batch norm. Of the source's images on plain ground half are
-    shown on random backgrounds; of each of the target's a square of half its width is hidden, so
-    that a label is learned from all parts of an image and not from those alone by which the
-    teacher found it. The teacher predicts in the end.
+    shown on random backgrounds; of each of the target's a square of half its width is hidden once
+    the teacher has settled, and no more in the last part, so that a label is learned from all
+    parts of an image and not from those alone by which the teacher found it. The teacher predicts
+    in the end.
 
     It is the adapter to try first on images: it asks for no equal class shares, and
     nothing in it has to be tuned by target labels. It harms where the first sure predictions
@@ -153,21 +157,23 @@ class DeepAdapt(DeepAdapter):
 
         teacher = MovingAverage(context.net, self.decay)
         shares = ClassShares(context.source_prior, self.largest_ratio)
-        on_source = on_target = context.augmentation
-        if isinstance(given := context.augmentation, Augmentation):
+        given = on_source = on_hidden = context.augmentation
+        if isinstance(given, Augmentation):
             on_source = dataclasses.replace(given, background=_ON_BACKGROUNDS)
-            on_target = dataclasses.replace(given, hole=_HOLE)
+            on_hidden = dataclasses.replace(given, hole=_HOLE)
 
         def changed(batch: Tensor, augment: Augment | None) -> Tensor:
             return batch if augment is None else augment(batch, context.generator)
 
         def loss(step: Step) -> Tensor:
             sure = shares.align(step.scores(step.target, teacher).softmax(dim=1))
+            settled = step.progress >= _SETTLED
+            on_target = on_hidden if settled and step.progress < _HIDDEN_UNTIL else given
             both = changed(step.source, on_source), changed(step.target, on_target)
             scores = step.scores(torch.cat(both))
             of_source, of_target = scores[: len(both[0])], scores[len(both[0]) :]
             step.watch_target(of_target)
-            learned, is_sure = pseudo_label_loss(of_target, sure, self.confidence)
+            learned, is_sure = pseudo_label_loss(of_target, sure, self.confidence, soft=not settled)
             labels = sure.argmax(dim=1)
             shares.count(labels, is_sure & (of_target.argmax(dim=1) == labels))
             weight = self.weight * min(1.0, step.progress / _WARM_UP)
